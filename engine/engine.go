@@ -1,0 +1,249 @@
+package engine
+
+import (
+	"errors"
+	"hash/maphash"
+	"slices"
+)
+
+// Mode is how a resource is wanted.
+type Mode uint8
+
+const (
+	// Read is shared: any number of reads hold a path and its subtree together.
+	Read Mode = iota
+	// Write is exclusive: alone in its path's subtree and on the way down to it.
+	Write
+	// Permit is a Read towards everything else, and one of a bounded number on its exact path.
+	Permit
+)
+
+// Resource is what a request wants. The engine reads it during the call only and copies what it
+// keeps.
+type Resource struct {
+	Mode Mode
+	// Path is a list of opaque segments. The empty path is the whole namespace.
+	Path [][]byte
+	// Limit is what the weights of the permits of this path may add up to, Weight what this one
+	// counts: 1 <= Weight <= Limit. Of no meaning for the other modes.
+	Limit, Weight uint32
+}
+
+// Handle names a living request. The zero Handle names none, ever. A handle whose request was
+// released stays stale, also when its memory serves another request.
+type Handle uint64
+
+// A handle is the index of the request in its slab and, above it, the low bits of the sequence
+// number, which no later request in the same place shares for the next 2^36 requests.
+const handleIndexBits = 28
+
+func handleOf(r uint32, seq uint64) Handle { return Handle(seq<<handleIndexBits | uint64(r)) }
+
+func (h Handle) index() uint32 { return uint32(h) & (1<<handleIndexBits - 1) }
+
+// ErrStale is the answer to a handle whose request was released, or that never was.
+var ErrStale = errors.New("no such lock: it was released before, or never existed")
+
+// Placed is the answer to a request that was taken on.
+type Placed struct {
+	Handle Handle
+	Seq    uint64
+	// Acquired is false while the request waits; a Grant tells when it no longer does.
+	Acquired bool
+}
+
+// Grant tells that a waiting request is acquired now.
+type Grant struct {
+	Handle Handle
+	Owner  uint64 // as given to Lock
+	Seq    uint64
+}
+
+// Released is the answer to a release.
+type Released struct {
+	Owner, Seq uint64 // of the released request
+	Acquired   bool   // it was acquired, and not waiting
+	// Grants are the requests that this acquired, in the order of their sequence numbers. The
+	// slice is the engine's and good until the next call.
+	Grants []Grant
+	// More says that the engine has work left over, see Advance.
+	More bool
+}
+
+// request is a list of resources, acquired as a whole. Dead when it has no entry.
+type request struct {
+	permits    uint32 // its permits, in the order of its resources
+	entries    uint32 // its entries, the last placed first
+	pending    uint32 // entries and permits not granted; at zero the request is acquired
+	resources  uint32
+	seq, owner uint64
+}
+
+// leaving is the pending count of a request that is being released: its own entries may be granted
+// meanwhile, and it must not be acquired by that.
+const leaving = ^uint32(0)
+
+// slice is how many entries and permits one call grants at most; the rest is left to Advance.
+const slice = 1024
+
+// keptScratch is how many items of scratch memory an engine without requests keeps.
+const keptScratch = 64
+
+// Engine is one namespace. Make it with New. Not safe for concurrent use.
+type Engine struct {
+	last     uint64
+	limits   Limits
+	requests slab[request]
+	entries  slab[entry]
+	nodes    slab[node]
+	permits  slab[permit]
+	extras   slab[extra]
+	blocks   slab[block]
+	edges    edges
+	root     uint32 // the node of the empty path; zero: nothing is locked
+	backlog  list2  // nodes whose promotion was cut short
+	slice    int    // the constant; tests lower it
+	budget   int    // what this call may still grant
+	grants   []Grant
+	order    []uint32 // scratch of checkPermits
+
+	acquired, resources int
+	seed                maphash.Seed
+	secret              [4]uint64
+}
+
+// list2 is a FIFO with both its ends.
+type list2 struct{ head, tail uint32 }
+
+// New makes an engine whose first sequence number is last+1. It holds no memory but itself until
+// the first Lock.
+func New(limits Limits, last uint64) *Engine {
+	e := &Engine{last: last, slice: slice, seed: maphash.MakeSeed()}
+	for i := range e.secret { // of other seeds, as no segment's hash may be equal to a secret
+		e.secret[i] = maphash.Bytes(maphash.MakeSeed(), nil)
+	}
+	e.SetLimits(limits)
+	return e
+}
+
+// Lock takes a request on, acquired or waiting, or refuses it with a *RequestError, having changed
+// nothing. The owner is given back with every answer about the request and means nothing to the
+// engine.
+func (e *Engine) Lock(owner uint64, rs []Resource) (Placed, error) {
+	if err := e.check(rs); err != nil {
+		return Placed{}, err
+	}
+	e.last++
+	r, q := e.requests.alloc()
+	*q = request{seq: e.last, owner: owner, resources: uint32(len(rs))}
+	e.resources += len(rs)
+	p := placing{q: q, r: r}
+	for i := range rs {
+		e.place(&p, &rs[i])
+	}
+	if q.pending == 0 {
+		e.acquire(q)
+	}
+	return Placed{Handle: handleOf(r, q.seq), Seq: q.seq, Acquired: q.pending == 0}, nil
+}
+
+// Release ends a request, acquired or waiting, and tells which others are acquired by that. The
+// only error is ErrStale.
+func (e *Engine) Release(h Handle) (out Released, err error) {
+	q := e.living(h)
+	if q == nil {
+		return out, ErrStale
+	}
+	e.begin()
+	// Field by field: copying a struct that was just written in pieces stalls the processor.
+	out.Owner, out.Seq, out.Acquired = q.owner, q.seq, q.pending == 0
+	if out.Acquired {
+		e.acquired--
+	}
+	e.resources -= int(q.resources)
+	e.leave(q, out.Acquired)
+	q.entries = 0
+	e.requests.free(h.index(), q)
+	out.Grants, out.More = e.finish()
+	return out, nil
+}
+
+// Advance does the next slice of the work that earlier calls left over and tells which requests it
+// acquired, in the order of their sequence numbers, and whether there is still more to do. The
+// slice of grants is the engine's and good until the next call.
+func (e *Engine) Advance() (grants []Grant, more bool) {
+	e.begin()
+	for e.backlog.head != 0 && e.promoteAll(e.backlog.head) {
+		e.unqueue(e.backlog.head)
+	}
+	return e.finish()
+}
+
+// Last is the highest sequence number given so far.
+func (e *Engine) Last() uint64 { return e.last }
+
+// Slots appends to dst the slot numbers of an acquired request's permits, in the order of its
+// resources. A request that waits has none yet. The only error is ErrStale.
+func (e *Engine) Slots(h Handle, dst []uint32) ([]uint32, error) {
+	q := e.living(h)
+	if q == nil {
+		return dst, ErrStale
+	}
+	if q.pending > 0 {
+		return dst, nil
+	}
+	for i := q.permits; i != 0; {
+		p := e.permits.at(i)
+		dst, i = append(dst, p.slot), p.sibling
+	}
+	return dst, nil
+}
+
+// living is the request of a handle; nil if it is stale.
+func (e *Engine) living(h Handle) *request {
+	q := e.requests.lookup(h.index())
+	if q == nil || q.entries == 0 || handleOf(h.index(), q.seq) != h {
+		return nil
+	}
+	return q
+}
+
+func (e *Engine) begin() { e.grants, e.budget = e.grants[:0], e.slice }
+
+// granted counts down a request one of whose entries or permits was granted.
+func (e *Engine) granted(r uint32) {
+	q := e.requests.at(r)
+	if q.pending--; q.pending == 0 {
+		e.grants = append(e.grants, Grant{Handle: handleOf(r, q.seq), Owner: q.owner, Seq: q.seq})
+	}
+}
+
+// finish puts a call's grants in order, and only then gives out slots, in that order.
+func (e *Engine) finish() (grants []Grant, more bool) {
+	grants = e.grants
+	if len(grants) > 1 {
+		slices.SortFunc(grants, func(a, b Grant) int {
+			if a.Seq < b.Seq {
+				return -1
+			}
+			return 1
+		})
+	}
+	for i := range grants {
+		e.acquire(e.requests.at(grants[i].Handle.index()))
+	}
+	if e.requests.live == 0 && cap(e.grants)+cap(e.order) > keptScratch {
+		e.grants, e.order = nil, nil
+	}
+	return grants, e.backlog.head != 0
+}
+
+func (e *Engine) acquire(q *request) {
+	e.acquired++
+	for i := q.permits; i != 0; {
+		p := e.permits.at(i)
+		x := e.extras.at(e.nodes.at(p.node).extra)
+		e.takeSlot(x, i)
+		i = p.sibling
+	}
+}
