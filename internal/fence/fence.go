@@ -1,0 +1,262 @@
+// Package fence hands out the right to use ids, durably: an id that was ever allowed, by this
+// process or one before it, is never below what a later process starts at, whatever happened in
+// between: kill -9, a power cut, a full disk.
+//
+// It never writes per id. A number on disk, the mark, says that ids up to it may have been used. It is
+// raised by a block at a time, before the block's first id is used, and a new process starts at the
+// mark it finds: what is left of the old block is never used.
+//
+// Invariants:
+//   - Allows(id) is true only if a mark >= id is durable: written, synced, renamed into place, and
+//     the directory synced.
+//   - The mark on disk never goes down while somebody holds the directory's lock, and only its
+//     holder writes it. The lock is held until no write is under way.
+//   - When the mark can't be raised, ids up to it go on and those beyond it are refused: no answer
+//     is better than a fencing token that was given before.
+//
+// All methods may be called from anywhere at any time. The package doesn't choose ids and doesn't keep
+// them apart by namespace: one mark serves the whole server, and each namespace counts up from a
+// number at or above Start.
+package fence
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// The files in the state directory.
+const (
+	markName = "fence"     // the mark
+	tempName = "fence.tmp" // the next mark until it is renamed; a left-over one means nothing
+	lockName = "lock"      // locked by the process that owns the directory; holds its pid
+)
+
+// Between attempts to raise a mark that couldn't be raised.
+const (
+	retryFirst = 100 * time.Millisecond
+	retryMost  = 10 * time.Second
+)
+
+// closePatience is how long Close waits for a write that is under way.
+const closePatience = 5 * time.Second
+
+// idMax is the highest id: clients may keep them in signed 64-bit integers.
+const idMax = math.MaxInt64
+
+var errExhausted = errors.New("fence: no ids are left below 2^63")
+
+// Fence is what stands between a counter and its use. Open and Memory make one.
+type Fence struct {
+	dir   string
+	block uint64 // how far the mark is raised at a time
+	half  uint64 // with fewer ids than this left, the next block is asked for
+	start uint64
+	disk  disk
+	lock  lock
+	log   *slog.Logger
+
+	mark atomic.Uint64 // durable
+	need atomic.Uint64 // highest id asked for with fewer than half left
+	err  atomic.Pointer[error]
+
+	ask   chan struct{} // holds one token: somebody needs a block
+	stop  chan struct{} // closed by Close
+	done  chan struct{} // closed when run has returned and the lock is given up
+	close sync.Once
+}
+
+// Memory makes a fence without a state directory: it allows everything and ids start at 1 again in
+// the next process.
+func Memory() *Fence {
+	f := &Fence{}
+	f.mark.Store(math.MaxUint64)
+	return f
+}
+
+// Open takes the state directory dir, which is made if it isn't there, and reserves the first block of
+// ids durably. block is how many ids are reserved at a time, at least 1: more means fewer writes and
+// more ids skipped at each start. log gets a line when raising the mark starts to fail and when it
+// works again; it may be nil.
+//
+// Errors: the directory is in use by another process; the mark is damaged; the system's own. Each
+// says what an operator can do where something can be done.
+func Open(dir string, block uint64, log *slog.Logger) (*Fence, error) {
+	return open(dir, block, log, osDisk{})
+}
+
+func open(dir string, block uint64, log *slog.Logger, disk disk) (*Fence, error) {
+	if block == 0 || block > idMax {
+		return nil, fmt.Errorf("fence: a block of %d ids: want 1 to 2^63-1", block)
+	}
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("fence: state directory: %w", err)
+	}
+	if err := makeDir(disk, dir); err != nil {
+		return nil, fmt.Errorf("fence: state directory: %w", err)
+	}
+	lock, err := disk.Lock(filepath.Join(dir, lockName))
+	if err != nil {
+		return nil, lockError(dir, err)
+	}
+	f := &Fence{
+		dir: dir, block: block, half: block/2 + block%2, disk: disk, lock: lock, log: log,
+		ask: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
+	}
+	if err := f.begin(); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	go f.run()
+	return f, nil
+}
+
+// begin reads the mark that the last process left and reserves the first block behind it.
+func (f *Fence) begin() error {
+	mark, err := readMark(f.disk, f.dir)
+	if err != nil {
+		return err
+	}
+	f.start = mark
+	f.mark.Store(mark)
+	f.need.Store(mark)
+	return f.reserve()
+}
+
+// Start is the number that all ids of this process are above.
+func (f *Fence) Start() uint64 { return f.start }
+
+// Dir is the state directory, "" for a fence in memory.
+func (f *Fence) Dir() string { return f.dir }
+
+// Err is why the mark can't be raised at the moment, nil when it can.
+func (f *Fence) Err() error {
+	if err := f.err.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// Allows tells whether id may be used: it is durably reserved. If not, or if less than half a block
+// is left above it, the next block is reserved in the background. It never waits. What was once
+// allowed stays allowed, also after Close.
+func (f *Fence) Allows(id uint64) bool {
+	mark := f.mark.Load()
+	if id <= mark-f.half { // mark is at least a block
+		return true
+	}
+	f.request(id)
+	return id <= mark
+}
+
+// request has the mark raised to at least half a block above id.
+func (f *Fence) request(id uint64) {
+	for {
+		need := f.need.Load()
+		if id <= need || f.need.CompareAndSwap(need, id) {
+			break
+		}
+	}
+	select {
+	case f.ask <- struct{}{}:
+	default: // one token is enough: run reads need when it takes it
+	}
+}
+
+// Close ends the reserving and gives up the directory. Ids already reserved stay allowed. It waits
+// some seconds at most for a write under way; if that hangs, Close returns an error and the directory
+// stays locked until the write ends or the process does: a late write of ours must not undo
+// another's.
+func (f *Fence) Close() error {
+	if f.done == nil {
+		return nil // in memory
+	}
+	f.close.Do(func() { close(f.stop) })
+	patience := time.NewTimer(closePatience)
+	defer patience.Stop()
+	select {
+	case <-f.done:
+		return nil
+	case <-patience.C:
+		return fmt.Errorf("fence: a write to %s is taking longer than %v; the directory stays locked until it ends", f.dir, closePatience)
+	}
+}
+
+// run raises the mark when asked, and tries again when that fails.
+func (f *Fence) run() {
+	defer close(f.done)
+	defer f.lock.Close() // an error could only be about the holder's pid, which nobody needs any more
+	for {
+		select {
+		case <-f.stop:
+			return
+		case <-f.ask:
+		}
+		if !f.reserveAtLast() {
+			return
+		}
+	}
+}
+
+// reserveAtLast raises the mark, however often it takes; false: Close came first.
+func (f *Fence) reserveAtLast() bool {
+	for wait := retryFirst; ; wait = min(2*wait, retryMost) {
+		err := f.reserve()
+		f.report(err)
+		if err == nil {
+			return true
+		}
+		retry := time.NewTimer(wait)
+		select {
+		case <-f.stop:
+			retry.Stop()
+			return false
+		case <-retry.C:
+		}
+	}
+}
+
+// report keeps err for Err, and logs when it comes or goes.
+func (f *Fence) report(err error) {
+	failed := f.err.Load() != nil
+	switch {
+	case err != nil:
+		f.err.Store(&err)
+		if !failed {
+			f.log.Error("ids cannot be reserved; once the reserved ones are used up, locks will be refused",
+				"dir", f.dir, "reserved", f.mark.Load(), "err", err)
+		}
+	case failed:
+		f.err.Store(nil)
+		f.log.Info("ids can be reserved again", "dir", f.dir, "reserved", f.mark.Load())
+	}
+}
+
+// reserve raises the mark by a block above what is reserved or needed, if fewer than half a block is
+// left above that.
+func (f *Fence) reserve() error {
+	mark, need := f.mark.Load(), f.need.Load()
+	if mark > f.start && need <= mark-f.half {
+		return nil // an earlier answer covers it
+	}
+	base := max(mark, need)
+	if base > idMax-f.block {
+		return errExhausted
+	}
+	if err := f.lock.Check(); err != nil {
+		return fmt.Errorf("fence: state directory %s: %w", f.dir, err)
+	}
+	if err := writeMark(f.disk, f.dir, base+f.block); err != nil {
+		return err
+	}
+	f.mark.Store(base + f.block)
+	return nil
+}

@@ -1,0 +1,391 @@
+package fence
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func mustOpen(t *testing.T, dir string, block uint64) *Fence {
+	t.Helper()
+	f, err := Open(dir, block, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, f.Close()) })
+	return f
+}
+
+func TestIdsGoOnBehindTheReservedBlock(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new", "state")
+	f := mustOpen(t, dir, 100)
+	require.Equal(t, dir, f.Dir())
+	require.Zero(t, f.Start())
+	require.True(t, f.Allows(1))
+	require.True(t, f.Allows(50))
+	require.NoError(t, f.Err())
+	require.NoError(t, f.Close())
+	require.NoError(t, f.Close(), "closing twice is nothing")
+	require.True(t, f.Allows(50), "what was allowed stays allowed")
+
+	f = mustOpen(t, dir, 100)
+	require.Equal(t, uint64(100), f.Start())
+	require.True(t, f.Allows(101))
+}
+
+func TestMemoryAllowsEverything(t *testing.T) {
+	f := Memory()
+	require.Zero(t, f.Start())
+	require.Empty(t, f.Dir())
+	for _, id := range []uint64{0, 1, 1 << 40, math.MaxUint64} {
+		require.True(t, f.Allows(id))
+	}
+	require.NoError(t, f.Err())
+	require.NoError(t, f.Close())
+}
+
+// inSim runs a test on a simulated disk and clock.
+func inSim(t *testing.T, block uint64, test func(t *testing.T, d *simDisk, f *Fence, log *bytes.Buffer)) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		d := newSimDisk()
+		f, err := open(simDir, block, slog.New(slog.NewTextHandler(&log, nil)), d)
+		require.NoError(t, err)
+		test(t, d, f, &log)
+		require.NoError(t, f.Close())
+	})
+}
+
+// setFault changes what happens at each step from now on.
+func (d *simDisk) setFault(fault func(step int, op string) outcome) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fault = fault
+}
+
+func (d *simDisk) stepsSoFar() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.steps
+}
+
+func TestTheNextBlockIsReservedWhenHalfIsUsed(t *testing.T) {
+	inSim(t, 100, func(t *testing.T, d *simDisk, f *Fence, _ *bytes.Buffer) {
+		before := d.stepsSoFar()
+		require.True(t, f.Allows(50))
+		synctest.Wait()
+		require.Equal(t, before, d.stepsSoFar(), "50 of 100 are left: nothing to do")
+		require.True(t, f.Allows(51))
+		synctest.Wait()
+		require.Equal(t, uint64(200), f.mark.Load())
+		before = d.stepsSoFar()
+		require.True(t, f.Allows(100))
+		synctest.Wait()
+		require.Equal(t, before, d.stepsSoFar(), "one write for one block")
+	})
+}
+
+func TestABlockOfOne(t *testing.T) {
+	inSim(t, 1, func(t *testing.T, _ *simDisk, f *Fence, _ *bytes.Buffer) {
+		for id := uint64(1); id < 10; id++ {
+			require.True(t, f.Allows(id), "id %d", id)
+			synctest.Wait()
+		}
+	})
+}
+
+func TestIdsFarAheadAreReservedWhenAskedFor(t *testing.T) {
+	inSim(t, 100, func(t *testing.T, _ *simDisk, f *Fence, _ *bytes.Buffer) {
+		require.False(t, f.Allows(1000), "not reserved yet")
+		synctest.Wait()
+		require.True(t, f.Allows(1000))
+		require.Equal(t, uint64(1100), f.mark.Load())
+	})
+}
+
+func TestAFullDiskRefusesIdsBeyondTheMarkAndHealsItself(t *testing.T) {
+	inSim(t, 100, func(t *testing.T, d *simDisk, f *Fence, log *bytes.Buffer) {
+		d.setFault(func(_ int, op string) outcome {
+			if op == "write" {
+				return failsBefore
+			}
+			return works
+		})
+		require.True(t, f.Allows(99))
+		synctest.Wait()
+		require.ErrorIs(t, f.Err(), errFault)
+		require.True(t, f.Allows(100), "reserved ids go on")
+		require.False(t, f.Allows(101), "others don't")
+
+		before := d.stepsSoFar()
+		<-time.After(time.Hour)
+		tries := (d.stepsSoFar() - before) / 5 // check, remove, create, write, close
+		require.InDelta(t, time.Hour/retryMost, tries, 10, "retries back off")
+		require.Equal(t, 1, strings.Count(log.String(), "\n"), "one line for one change:\n%s", log)
+		require.Contains(t, log.String(), "level=ERROR")
+
+		d.setFault(nil)
+		<-time.After(retryMost)
+		synctest.Wait()
+		require.NoError(t, f.Err())
+		require.True(t, f.Allows(101))
+		require.Equal(t, 2, strings.Count(log.String(), "\n"), "one line for one change:\n%s", log)
+		require.Contains(t, log.String(), "level=INFO")
+	})
+}
+
+func TestCloseEndsRetrying(t *testing.T) {
+	inSim(t, 100, func(t *testing.T, d *simDisk, f *Fence, _ *bytes.Buffer) {
+		d.setFault(func(int, string) outcome { return failsBefore })
+		require.False(t, f.Allows(101))
+		synctest.Wait()
+		require.Error(t, f.Err())
+		require.NoError(t, f.Close())
+		require.Empty(t, d.locks)
+	})
+}
+
+func TestCloseDoesNotWaitForeverForAHangingDisk(t *testing.T) {
+	inSim(t, 100, func(t *testing.T, d *simDisk, f *Fence, _ *bytes.Buffer) {
+		hang := make(chan struct{})
+		d.mu.Lock()
+		d.hang = hang
+		d.mu.Unlock()
+		require.False(t, f.Allows(101))
+		require.True(t, f.Allows(100), "a hanging disk doesn't hold up what is reserved")
+		synctest.Wait()
+		require.ErrorContains(t, f.Close(), "stays locked")
+		require.NotEmpty(t, d.locks, "a late write must not undo the mark of the directory's next owner")
+		close(hang)
+		synctest.Wait()
+		require.Empty(t, d.locks)
+	})
+}
+
+func TestIdsEndBelowTwoToThe63(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		mark  uint64
+		block uint64
+		ok    bool
+	}{
+		{"room for one block", math.MaxInt64 - 100, 100, true},
+		{"one id too few", math.MaxInt64 - 99, 100, false},
+		{"none", math.MaxInt64, 1, false},
+		{"a block of all ids", 0, math.MaxInt64, true},
+		{"a block of more than all ids", 0, math.MaxInt64 + 1, false},
+		{"a block of none", 0, 0, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			require.NoError(t, os.WriteFile(filepath.Join(dir, markName), formatMark(c.mark), 0o600))
+			f, err := Open(dir, c.block, nil)
+			if !c.ok {
+				require.Error(t, err)
+				content, err := os.ReadFile(filepath.Join(dir, markName))
+				require.NoError(t, err)
+				require.Equal(t, string(formatMark(c.mark)), string(content))
+				return
+			}
+			require.NoError(t, err)
+			require.True(t, f.Allows(c.mark+c.block))
+			require.False(t, f.Allows(c.mark+c.block+1))
+			require.False(t, f.Allows(math.MaxUint64))
+			require.NoError(t, f.Close())
+		})
+	}
+}
+
+func TestRunningOutOfIdsIsAnError(t *testing.T) {
+	inSim(t, 100, func(t *testing.T, _ *simDisk, f *Fence, _ *bytes.Buffer) {
+		require.False(t, f.Allows(math.MaxUint64))
+		synctest.Wait()
+		require.ErrorIs(t, f.Err(), errExhausted)
+		require.True(t, f.Allows(100))
+		require.False(t, f.Allows(101))
+	})
+}
+
+func TestADamagedMarkSaysWhatToDo(t *testing.T) {
+	good := string(formatMark(3000000))
+	require.Equal(t, "locktopus fence, version 1\nreserved=3000000\ncrc32="+checksum("locktopus fence, version 1\nreserved=3000000\n")+"\n", good)
+	huge := "locktopus fence, version 1\nreserved=9223372036854775808\n"
+	cases := map[string]string{
+		"":                                 "it is empty",
+		good[:len(good)-1]:                 "cut off",
+		good + "x":                         "added to",
+		good + strings.Repeat("x", 1<<20):  "added to",
+		good[:30]:                          "cut off",
+		strings.Repeat("\x00", 60):         "first line",
+		strings.Replace(good, "3", "4", 1): "checksum",
+		strings.Replace(good, "version 1", "version 2", 1):       "newer program",
+		strings.Replace(good, "reserved", "preserved", 1):        "second line",
+		strings.Replace(good, "crc32", "md5", 1):                 "third line",
+		strings.Replace(good, "3000000", "-1", 1):                "checksum",
+		huge + "crc32=" + checksum(huge) + "\n":                  "no number below 2^63",
+		"locktopus fence, version 1\nreserved=\ncrc32=by-hand\n": "no number",
+	}
+	for cut := range len(good) {
+		if cases[good[:cut]] == "" {
+			cases[good[:cut]] = "can't be read"
+		}
+	}
+	for content, want := range cases {
+		dir := t.TempDir()
+		name := filepath.Join(dir, markName)
+		require.NoError(t, os.WriteFile(name, []byte(content), 0o600))
+		_, err := Open(dir, 10, nil)
+		require.ErrorContains(t, err, want, "content %.99q", content)
+		require.ErrorContains(t, err, name)
+		require.ErrorContains(t, err, "crc32=by-hand")
+		require.Less(t, len(err.Error()), 1000)
+		left, err := os.ReadFile(name)
+		require.NoError(t, err)
+		require.Equal(t, content, string(left), "a damaged mark must be left alone")
+	}
+}
+
+func TestAnOperatorCanWriteTheMarkByHand(t *testing.T) {
+	dir := t.TempDir()
+	text := "locktopus fence, version 1\nreserved=5000\ncrc32=by-hand\n"
+	require.NoError(t, os.WriteFile(filepath.Join(dir, markName), []byte(text), 0o600))
+	require.Equal(t, uint64(5000), mustOpen(t, dir, 10).Start())
+}
+
+func TestALeftOverTempFileIsHarmless(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, mustOpen(t, dir, 10).Close())
+	require.NoError(t, os.WriteFile(filepath.Join(dir, tempName), []byte("half a mar"), 0o400))
+	f := mustOpen(t, dir, 10)
+	require.Equal(t, uint64(10), f.Start())
+	require.NoFileExists(t, filepath.Join(dir, tempName))
+}
+
+func TestASecondServerIsRefusedAndToldOfTheFirst(t *testing.T) {
+	dir := t.TempDir()
+	f := mustOpen(t, dir, 10)
+	_, err := Open(dir, 10, nil)
+	require.ErrorContains(t, err, dir)
+	require.ErrorContains(t, err, fmt.Sprintf("process %d:", os.Getpid()))
+	require.ErrorContains(t, err, "--state-dir")
+	require.NoError(t, f.Close())
+	mustOpen(t, dir, 10)
+}
+
+func TestALockFileThatIsTakenAwayStopsTheWriting(t *testing.T) {
+	for _, replace := range []bool{false, true} {
+		dir := t.TempDir()
+		f, err := Open(dir, 10, nil)
+		require.NoError(t, err)
+		require.NoError(t, os.Remove(filepath.Join(dir, lockName)))
+		if replace {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, lockName), nil, 0o600))
+		}
+		require.ErrorContains(t, f.lock.Check(), "another server may use the directory now")
+		f.need.Store(11)
+		require.ErrorContains(t, f.reserve(), dir)
+		require.False(t, f.Allows(11))
+		require.NoError(t, f.Close())
+	}
+}
+
+func TestADirectoryThatIsNone(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	for _, dir := range []string{file, filepath.Join(file, "below")} {
+		_, err := Open(dir, 10, nil)
+		require.ErrorContains(t, err, file)
+	}
+}
+
+func TestStateIsPrivate(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		return // access is not in the mode there
+	}
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	mustOpen(t, dir, 10)
+	for name, want := range map[string]os.FileMode{"..": 0o700, ".": 0o700, markName: 0o600, lockName: 0o600} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		require.NoError(t, err)
+		require.Equal(t, want, info.Mode().Perm(), name)
+	}
+}
+
+func TestAllowsFromEverywhereAtOnce(t *testing.T) {
+	f := mustOpen(t, t.TempDir(), 64)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for id := uint64(1); id <= 2000; {
+				if f.Allows(id) {
+					id++
+				} else {
+					runtime.Gosched()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	require.NoError(t, f.Err())
+}
+
+func TestAllowsAllocatesNothing(t *testing.T) {
+	f := mustOpen(t, t.TempDir(), 1000000)
+	require.Zero(t, testing.AllocsPerRun(100, func() { f.Allows(1) }))
+}
+
+func BenchmarkAllows(b *testing.B) {
+	f, err := Open(b.TempDir(), 1<<40, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if !f.Allows(1) {
+				b.Error("refused")
+			}
+		}
+	})
+}
+
+func TestDefaultDirIsTheCustomaryPlace(t *testing.T) {
+	for _, c := range []struct {
+		goos string
+		env  map[string]string
+		want string // "": an error
+	}{
+		{"linux", map[string]string{"HOME": "/home/a"}, "/home/a/.local/state/locktopus"},
+		{"linux", map[string]string{"HOME": "/home/a", "XDG_STATE_HOME": "/s"}, "/s/locktopus"},
+		{"linux", map[string]string{"HOME": "/home/a", "XDG_STATE_HOME": "s"}, "/home/a/.local/state/locktopus"},
+		{"linux", map[string]string{"HOME": "/home/a", "STATE_DIRECTORY": "/var/lib/locktopus"}, "/var/lib/locktopus"},
+		{"linux", map[string]string{"HOME": "/home/a", "STATE_DIRECTORY": "/var/lib/a:/var/lib/b"}, "/var/lib/a"},
+		{"linux", map[string]string{"HOME": "home"}, ""},
+		{"linux", nil, ""},
+		{"freebsd", map[string]string{"HOME": "/home/a"}, "/home/a/.local/state/locktopus"},
+		{"darwin", map[string]string{"HOME": "/Users/a", "XDG_STATE_HOME": "/s"}, "/Users/a/Library/Application Support/locktopus"},
+		{"darwin", nil, ""},
+		{"windows", map[string]string{"LocalAppData": "/C/a"}, "/C/a/locktopus"},
+		{"windows", map[string]string{"HOME": "/home/a"}, ""},
+	} {
+		if runtime.GOOS == "windows" && c.goos != "windows" {
+			continue // paths of others aren't absolute there
+		}
+		got, err := defaultDir(c.goos, func(name string) string { return c.env[name] })
+		if c.want == "" {
+			require.ErrorContains(t, err, "--state-dir", "%+v", c)
+			continue
+		}
+		require.NoError(t, err, "%+v", c)
+		require.Equal(t, filepath.FromSlash(c.want), got, "%+v", c)
+	}
+}
