@@ -1,0 +1,94 @@
+package server
+
+import (
+	"bytes"
+	"io"
+	"log/slog"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/stretchr/testify/require"
+
+	"github.com/locktopus-project/locktopus/v2/internal/fence"
+)
+
+// TestMessageAllocatesNothingFromSocketToSocket plays lock and release over real connections on the
+// loopback interface, contended ones among them. AllocsPerRun counts what the whole process
+// allocates, the loops included; the test's own client doesn't.
+func TestMessageAllocatesNothingFromSocketToSocket(t *testing.T) {
+	s := serveLoopback(t)
+	a, b := dialRaw(t, s), dialRaw(t, s)
+	round := func() {
+		a.send(a.lock)
+		a.expect(`"acquired"}`)
+		b.send(b.lock)
+		b.expect(`"enqueued"}`)
+		a.send(a.release)
+		a.expect(`"ready"}`)
+		b.expect(`"acquired"}`)
+		b.send(b.release)
+		b.expect(`"ready"}`)
+	}
+	for range 1000 {
+		round()
+	}
+	require.Zero(t, testing.AllocsPerRun(1000, round))
+}
+
+func serveLoopback(t testing.TB) *Server {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	s, err := New(Options{Listener: ln, Settings: testSettings(), Fence: fence.Memory(), Log: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s
+}
+
+// rawClient sends frames that were made beforehand and reads answers into a buffer of its own.
+type rawClient struct {
+	t             testing.TB
+	conn          net.Conn
+	lock, release []byte
+	buf           []byte
+	n             int
+}
+
+func dialRaw(t testing.TB, s *Server) *rawClient {
+	conn, err := net.Dial("tcp", s.Addr().String())
+	require.NoError(t, err)
+	t.Cleanup(func() { conn.Close() })
+	require.NoError(t, conn.SetDeadline(time.Now().Add(time.Minute)))
+	_, err = io.WriteString(conn, "GET /v1?namespace=n HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+	require.NoError(t, err)
+	c := &rawClient{t: t, conn: conn, buf: make([]byte, 4096)}
+	c.expect("\r\n\r\n")
+	c.lock = clientFrame(`{"action":"lock","resources":[{"type":"write","path":["group","entity","id-42"]}]}`)
+	c.release = clientFrame(release)
+	return c
+}
+
+// clientFrame is a masked text frame.
+func clientFrame(text string) []byte {
+	return ws.MustCompileFrame(ws.MaskFrame(ws.NewTextFrame([]byte(text))))
+}
+
+func (c *rawClient) send(frame []byte) {
+	if _, err := c.conn.Write(frame); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// expect reads up to the end of an answer.
+func (c *rawClient) expect(end string) {
+	for !bytes.HasSuffix(c.buf[:c.n], []byte(end)) {
+		n, err := c.conn.Read(c.buf[c.n:])
+		if err != nil {
+			c.t.Fatalf("%v after %q, waiting for %q", err, c.buf[:c.n], end)
+		}
+		c.n += n
+	}
+	c.n = 0
+}

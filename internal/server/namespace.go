@@ -1,0 +1,103 @@
+package server
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/locktopus-project/locktopus/v2/engine"
+)
+
+// A namespace is one engine: a tree of paths, an order of requests, a sequence of fencing ids.
+type namespace struct {
+	name string
+
+	mu      sync.Mutex // guards engine and counted; held for one call, never while sending or posting
+	engine  *engine.Engine
+	counted int64 // of its bytes, in the sum of all namespaces
+
+	users int // connections and abandoned locks; guarded by the registry's mutex
+}
+
+// registry knows the namespaces that somebody uses. One comes with its first user and goes with its
+// last; nothing is kept of it but the highest fencing id it gave, folded into floor, so that it goes
+// on above when it comes back. Ids of a namespace therefore never repeat, and no memory is owed to
+// names that nobody uses.
+type registry struct {
+	mu     sync.Mutex // guards all of it; taken before a namespace's, never after
+	byName map[string]*namespace
+	floor  uint64 // fencing ids of new namespaces are larger
+	max    int
+	limits engine.Limits
+}
+
+var errNamespaces = errors.New("the server has as many namespaces as it may have (limits.namespaces)")
+
+// join adds a user to a namespace, making it if need be.
+func (r *registry) join(name string) (*namespace, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ns := r.byName[name]
+	if ns == nil {
+		if len(r.byName) >= r.max {
+			return nil, errNamespaces
+		}
+		ns = &namespace{name: name, engine: engine.New(r.limits, r.floor)}
+		r.byName[name] = ns
+	}
+	ns.users++
+	return ns, nil
+}
+
+// share adds a user to a namespace that the caller is a user of.
+func (r *registry) share(ns *namespace) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ns.users++
+}
+
+// leave takes a user off.
+func (r *registry) leave(ns *namespace) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if ns.users--; ns.users > 0 {
+		return
+	}
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	r.floor = max(r.floor, ns.engine.Last())
+	delete(r.byName, ns.name)
+}
+
+// find gives a namespace that somebody uses, and how many do. The caller is a user of it from then
+// on. It is nil if nobody uses one of this name.
+func (r *registry) find(name string) (ns *namespace, others int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if ns = r.byName[name]; ns == nil {
+		return nil, 0
+	}
+	ns.users++
+	return ns, ns.users - 1
+}
+
+func (r *registry) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.byName)
+}
+
+// setLimits changes the limits of all namespaces, present and to come. One at a time: the registry
+// isn't held while namespaces are waited for.
+func (r *registry) setLimits(l engine.Limits, most int) {
+	r.mu.Lock()
+	r.limits, r.max = l, most
+	present := slices.Collect(maps.Values(r.byName))
+	r.mu.Unlock()
+	for _, ns := range present {
+		ns.mu.Lock()
+		ns.engine.SetLimits(l)
+		ns.mu.Unlock()
+	}
+}

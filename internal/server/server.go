@@ -1,0 +1,247 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/locktopus-project/locktopus/v2/engine"
+	"github.com/locktopus-project/locktopus/v2/internal/fence"
+	"github.com/locktopus-project/locktopus/v2/wsnet"
+)
+
+// Options make a Server. Listener, Fence and Log are required.
+type Options struct {
+	Listener net.Listener // the server owns it from New on
+	TLS      *tls.Config  // nil: plain
+	Loops    int          // 0: one per core
+	Settings Settings
+	Fence    *fence.Fence // stays the caller's, who closes it after the server
+	Log      *slog.Logger
+	Version  string // shown on the status page
+}
+
+// Settings are what Reload can change while the server runs. They are checked by whoever read them.
+type Settings struct {
+	Net            wsnet.Limits
+	Engine         engine.Limits // of each namespace
+	MessageValues  int           // members, resources and segments of a message; 0: wire.V1Values
+	MemoryBytes    int64         // for the requests of all namespaces; beyond it none is taken on
+	Abandoned      int           // locks left behind from one address; beyond it nobody connects from there
+	Namespaces     int           // namespaces at once
+	NamespaceName  int           // bytes of a namespace's name
+	DefaultAbandon time.Duration // where a client names none
+	AbandonMax     time.Duration // the longest a client may ask for
+	Origins        []string      // exact origins of browsers, or "*"
+	LogClients     bool
+	LogLocks       bool
+}
+
+// The stages of a server's life, in order.
+const (
+	serving  int32 = iota
+	draining       // no new connections or locks; whoever holds one may release it
+	ending         // everybody goes
+)
+
+var (
+	errGoingDown = errors.New("the server is shutting down")
+	errNoIDs     = errors.New("the server cannot reserve fencing ids durably at the moment, so it grants no new locks; try again later")
+	errNoMemory  = errors.New("the requests of all namespaces take as much memory as they may (limits.memory_bytes); try again later")
+)
+
+// Server serves locks on one listener.
+type Server struct {
+	net      transport // set before the first connection is served
+	log      *slog.Logger
+	fence    *fence.Fence
+	version  string
+	settings atomic.Pointer[Settings]
+	stage    atomic.Int32
+	faults   atomic.Uint64 // connections closed for a fault of the client
+	memory   atomic.Int64  // bytes that the requests of all namespaces take
+	noID     atomic.Uint64 // the id that wasn't reserved when it was wanted last; 0: none
+
+	sessions slab[session]
+	spaces   registry
+
+	abandoned *abandoned
+	stop      chan struct{} // closed when the server ends
+	stopOnce  sync.Once
+	work      sync.WaitGroup // goroutines of the server
+
+	open    atomic.Int64  // sessions
+	emptied chan struct{} // holds one: there was no session left, once
+}
+
+// transport is what the server needs of wsnet.Server; its tests bring another.
+type transport interface {
+	Post(id wsnet.ConnID, token uint64)
+	Broadcast(token uint64)
+	SetLimits(wsnet.Limits)
+	StopAccepting()
+	Addr() net.Addr
+	Stats() wsnet.Stats
+	Close() error
+}
+
+// New serves from here on.
+func New(o Options) (*Server, error) {
+	s := newServer(o)
+	_, err := wsnet.Serve(o.Listener, wsnet.Options{
+		NewHandler: func() wsnet.Handler { return &worker{s: s} },
+		Ready:      func(n *wsnet.Server) { s.net = n },
+		HTTP:       s.pages(),
+		TLS:        o.TLS,
+		Loops:      o.Loops,
+		Limits:     o.Settings.Net,
+		Log:        o.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.work.Go(func() { s.abandoned.run(s.stop) })
+	return s, nil
+}
+
+func newServer(o Options) *Server {
+	s := &Server{
+		log: o.Log, fence: o.Fence, version: o.Version,
+		stop: make(chan struct{}), emptied: make(chan struct{}, 1),
+	}
+	set := o.Settings
+	s.settings.Store(&set)
+	s.spaces = registry{byName: map[string]*namespace{}, floor: o.Fence.Start(), max: set.Namespaces, limits: set.Engine}
+	s.abandoned = newAbandoned(s.expire)
+	return s
+}
+
+// Addr is the address the server listens on.
+func (s *Server) Addr() net.Addr { return s.net.Addr() }
+
+// Reload changes the settings: at once for what is asked anew with each message, for connections to
+// come where a setting is about connecting.
+func (s *Server) Reload(set Settings) {
+	s.settings.Store(&set)
+	s.net.SetLimits(set.Net)
+	s.spaces.setLimits(set.Engine, set.Namespaces)
+}
+
+// Shutdown drains the server and ends it: no new connections, no new locks; each client is told by a
+// close frame as soon as it holds no lock and waits for none, or when ctx ends, whichever comes
+// first. It returns nil when everybody had gone before ctx ended, ctx's error otherwise; the server
+// has ended in both cases.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.stage.Store(draining)
+	s.net.StopAccepting()
+	s.net.Broadcast(tokenLook)
+	err := s.wait(ctx)
+	if err != nil {
+		s.stage.Store(ending)
+		s.net.Broadcast(tokenLook)
+		last, cancel := context.WithTimeout(context.Background(), s.settings.Load().Net.CloseTimeout)
+		defer cancel()
+		s.wait(last) // what is still there then has had its chance
+	}
+	return errors.Join(err, s.Close())
+}
+
+// wait returns when there is no session, or with ctx's error.
+func (s *Server) wait(ctx context.Context) error {
+	for s.open.Load() > 0 {
+		select {
+		case <-s.emptied:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (s *Server) opened() { s.open.Add(1) }
+
+func (s *Server) closed() {
+	if s.open.Add(-1) > 0 {
+		return
+	}
+	select {
+	case s.emptied <- struct{}{}:
+	default:
+	}
+}
+
+// Close ends the server at once: clients are cut off, their locks are gone with it.
+func (s *Server) Close() error {
+	s.stage.Store(ending)
+	err := s.net.Close()
+	s.stopOnce.Do(func() { close(s.stop) })
+	s.work.Wait()
+	return err
+}
+
+// expire releases a lock whose connection has been gone for its abandon timeout.
+func (s *Server) expire(x abandonment) {
+	var grants []engine.Grant
+	r := s.release(x.ns, x.lock, &grants)
+	if s.settings.Load().LogLocks {
+		s.log.Info("abandoned lock released", "namespace", x.ns.name, "id", r.Seq)
+	}
+	s.spaces.leave(x.ns)
+}
+
+// release takes a request from its engine and posts the grants that follow. The caller is a user of
+// the namespace and the request's only owner, so a stale handle is a broken invariant. The
+// grants are copied to scratch before the mutex is given back: posting may wake another loop, and
+// that costs more than everything the engine does.
+func (s *Server) release(ns *namespace, lock engine.Handle, scratch *[]engine.Grant) engine.Released {
+	ns.mu.Lock()
+	r, err := ns.engine.Release(lock)
+	*scratch = append((*scratch)[:0], r.Grants...)
+	s.account(ns)
+	ns.mu.Unlock()
+	if err != nil {
+		panic("server: a session's lock is not in its engine: " + err.Error())
+	}
+	s.post(*scratch)
+	if r.More {
+		s.spaces.share(ns)
+		s.work.Go(func() { s.advance(ns) })
+	}
+	r.Grants = nil // the engine's, and the mutex is gone
+	return r
+}
+
+// advance does what a release with very many waiters behind it left over, a slice at a time, so that
+// others get at the namespace in between.
+func (s *Server) advance(ns *namespace) {
+	var grants []engine.Grant
+	for more := true; more; {
+		ns.mu.Lock()
+		var slice []engine.Grant
+		slice, more = ns.engine.Advance()
+		grants = append(grants[:0], slice...)
+		s.account(ns)
+		ns.mu.Unlock()
+		s.post(grants)
+	}
+	s.spaces.leave(ns)
+}
+
+// account adds a namespace's memory to the sum of all. ns.mu is held.
+func (s *Server) account(ns *namespace) {
+	if now := ns.engine.Bytes(); now != ns.counted {
+		s.memory.Add(now - ns.counted)
+		ns.counted = now
+	}
+}
+
+func (s *Server) post(grants []engine.Grant) {
+	for i := range grants {
+		s.net.Post(wsnet.ConnID(grants[i].Owner), grants[i].Seq)
+	}
+}

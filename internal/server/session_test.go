@@ -1,0 +1,214 @@
+package server
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/locktopus-project/locktopus/v2/internal/fence"
+)
+
+const (
+	opWrite = iota
+	opRead
+	opRelease
+	opDrop
+	opDeliver
+	opKinds
+)
+
+// The session layer against a model: every script of so many steps of so many clients of one
+// namespace is played, with grants delivered early, late or never before the next step,
+// connections lost at any point, and abandoned locks released.
+func TestEveryShortScriptOfSessionsFollowsTheModel(t *testing.T) {
+	for _, size := range []struct{ clients, steps int }{{2, 5}, {3, 4}} {
+		n := newFake(testSettings(), fence.Memory())
+		played := 0
+		eachScript(size.clients*opKinds+1, make([]int, size.steps), 0, func(script []int) {
+			played++
+			playScript(t, n, size.clients, script)
+		})
+		t.Logf("%d clients, %d steps: %d scripts", size.clients, size.steps, played)
+	}
+}
+
+// tomorrow is a time at which everything abandoned is due.
+func tomorrow() time.Time { return time.Now().Add(24 * time.Hour) }
+
+// eachScript fills script from depth on with every sequence of ops. The highest op releases what is
+// abandoned; twice in a row would be the same as once.
+func eachScript(ops int, script []int, depth int, play func([]int)) {
+	if depth == len(script) {
+		play(script)
+		return
+	}
+	for op := range ops {
+		if op == ops-1 && depth > 0 && script[depth-1] == op {
+			continue
+		}
+		script[depth] = op
+		eachScript(ops, script, depth+1, play)
+	}
+}
+
+// modelRequest is a request as the rules see it.
+type modelRequest struct {
+	id        uint64
+	write     bool
+	abandoned bool
+	told      bool // acquired, and the client knows
+}
+
+// modelClient is a client as it sees itself.
+type modelClient struct {
+	conn    *fakeConn
+	request *modelRequest
+}
+
+type play struct {
+	t       testing.TB
+	script  []int
+	n       *fakeNet
+	clients []modelClient
+	queue   []*modelRequest // alive, in order
+	lastID  uint64
+}
+
+// playScript plays one script. The server is the same for all: each leaves it empty, and the next
+// one's ids go on where the last one's ended.
+func playScript(t testing.TB, n *fakeNet, clients int, script []int) {
+	p := &play{t: t, script: script, n: n, clients: make([]modelClient, clients), lastID: n.s.spaces.floor}
+	for i := range p.clients {
+		p.clients[i].conn = p.n.mustConnect(t, "namespace=n")
+	}
+	for _, op := range script {
+		if op == clients*opKinds {
+			p.expire()
+			continue
+		}
+		p.step(&p.clients[op/opKinds], op%opKinds)
+	}
+	p.finish()
+}
+
+func (p *play) step(c *modelClient, op int) {
+	switch op {
+	case opWrite, opRead:
+		if c.request == nil {
+			p.lock(c, op == opWrite)
+		}
+	case opRelease:
+		if c.request != nil {
+			p.release(c)
+		}
+	case opDrop:
+		p.drop(c)
+	case opDeliver:
+		p.n.deliver(c.conn.id)
+		p.hear(c)
+	}
+}
+
+// acquired is the rule: no earlier live request conflicts.
+func (p *play) acquired(r *modelRequest) bool {
+	for _, earlier := range p.queue {
+		if earlier == r {
+			return true
+		}
+		if earlier.write || r.write {
+			return false
+		}
+	}
+	panic("not alive")
+}
+
+func (p *play) lock(c *modelClient, write bool) {
+	p.lastID++
+	r := &modelRequest{id: p.lastID, write: write}
+	p.queue = append(p.queue, r)
+	c.request = r
+	r.told = p.acquired(r)
+	c.conn.say(map[bool]string{true: writeA, false: readA}[write])
+	p.expect(c, answer(r.id, "lock", map[bool]string{true: "acquired", false: "enqueued"}[r.told]))
+}
+
+func (p *play) release(c *modelClient) {
+	var want []string
+	if p.acquired(c.request) && !c.request.told {
+		want = append(want, answer(c.request.id, "lock", "acquired"))
+	}
+	c.conn.say(release)
+	p.expect(c, append(want, answer(c.request.id, "release", "ready"))...)
+	p.forget(c.request)
+	c.request = nil
+}
+
+func (p *play) drop(c *modelClient) {
+	if r := c.request; r != nil && r.told {
+		r.abandoned = true
+	} else if r != nil {
+		p.forget(r)
+	}
+	c.request = nil
+	c.conn.drop()
+	c.conn = p.n.mustConnect(p.t, "namespace=n")
+}
+
+func (p *play) expire() {
+	p.n.s.abandoned.expire(tomorrow)
+	for _, r := range append([]*modelRequest(nil), p.queue...) {
+		if r.abandoned {
+			p.forget(r)
+		}
+	}
+}
+
+func (p *play) forget(r *modelRequest) {
+	for i := range p.queue {
+		if p.queue[i] == r {
+			p.queue = append(p.queue[:i:i], p.queue[i+1:]...)
+			return
+		}
+	}
+}
+
+// hear takes what a delivered post led to: the grant of a request that is acquired, once.
+func (p *play) hear(c *modelClient) {
+	if len(c.conn.sent) == 0 {
+		return
+	}
+	r := c.request
+	require.True(p.t, r != nil && !r.told && p.acquired(r), "%v: a grant out of turn: %q", p.script, c.conn.sent)
+	r.told = true
+	p.expect(c, answer(r.id, "lock", "acquired"))
+}
+
+func (p *play) expect(c *modelClient, want ...string) {
+	got := c.conn.heard()
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		p.t.Fatalf("script %v: heard %q, want %q", p.script, got, want)
+	}
+}
+
+// finish delivers what is left: everyone must know exactly what the rule says. Then all leave, and
+// nothing may be left of the namespace.
+func (p *play) finish() {
+	p.n.deliver(0)
+	for i := range p.clients {
+		c := &p.clients[i]
+		p.hear(c)
+		if c.request != nil && c.request.told != p.acquired(c.request) {
+			p.t.Fatalf("script %v: client %d was told %v of request %d", p.script, i, c.request.told, c.request.id)
+		}
+		c.conn.drop()
+	}
+	p.n.s.abandoned.expire(tomorrow)
+	if p.n.s.spaces.count() != 0 || p.n.s.sessions.live != 0 || p.n.s.open.Load() != 0 || p.n.s.memory.Load() != 0 || len(p.n.s.abandoned.counts) != 0 {
+		p.t.Fatalf("script %v: something is left behind", p.script)
+	}
+	if p.n.s.spaces.floor != p.lastID {
+		p.t.Fatalf("script %v: the next namespace would start at %d, not above %d", p.script, p.n.s.spaces.floor, p.lastID)
+	}
+}

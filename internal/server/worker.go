@@ -1,0 +1,255 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/locktopus-project/locktopus/v2/engine"
+	"github.com/locktopus-project/locktopus/v2/internal/wire"
+	"github.com/locktopus-project/locktopus/v2/wsnet"
+)
+
+// Close codes of v1.
+const (
+	codeGoingAway = 1001 // RFC 6455, 7.4.1: the server is going down
+	codeTryLater  = 1013 // IANA's registry of close codes: not now, and not the client's fault
+	codeFault     = 3000 // the client broke the protocol, after a text that says how
+)
+
+// tokenLook asks a connection to look at the server's stage; every other token is a fencing id,
+// and those start at 1.
+const tokenLook = 0
+
+// worker serves the connections of one loop. It holds the memory that one call needs, so that a
+// message allocates nothing: wsnet runs one call of a worker at a time.
+type worker struct {
+	s         *Server
+	parser    wire.V1Parser
+	resources []engine.Resource
+	grants    []engine.Grant
+	out       []byte
+}
+
+// Open decides on an upgrade: the address, the parameters, the origin, the stage.
+func (w *worker) Open(c wsnet.Conn, r *wsnet.Request) *wsnet.Refusal {
+	set := w.s.settings.Load()
+	if w.s.stage.Load() != serving {
+		return &wsnet.Refusal{Status: 503, Body: errGoingDown.Error()}
+	}
+	if r.Path != "/v1" {
+		return &wsnet.Refusal{Status: 404, Body: fmt.Sprintf("no WebSocket endpoint at %q: connect to /v1?namespace=NAME", r.Path)}
+	}
+	if origin := r.Header.Get("Origin"); !set.allows(origin) {
+		return &wsnet.Refusal{Status: 403, Body: fmt.Sprintf("origin %q is not allowed here (server.allowed_origins)", origin)}
+	}
+	p, err := set.parseV1(r.RawQuery)
+	if err != nil {
+		return &wsnet.Refusal{Status: 400, Body: err.Error()}
+	}
+	from := originOf(r.Remote.Addr())
+	if w.s.abandoned.from(from) > set.Abandoned {
+		return &wsnet.Refusal{Status: 503, Body: "clients of this address have left more locks behind than they may (limits.abandoned_per_address); try again when their abandon timeouts have run out"}
+	}
+	i, sess, ok := w.s.sessions.take()
+	if !ok {
+		return &wsnet.Refusal{Status: 503, Body: "the server has as many sessions as it may have"}
+	}
+	ns, err := w.s.spaces.join(p.namespace)
+	if err != nil {
+		w.s.sessions.give(i)
+		return &wsnet.Refusal{Status: 503, Body: err.Error()}
+	}
+	*sess = session{ns: ns, from: from, abandon: p.abandon}
+	c.SetUser(uint64(i))
+	w.s.opened()
+	if set.LogClients {
+		w.s.log.Info("client connected", "conn", c.ID(), "namespace", p.namespace, "remote", r.Remote, "abandon_timeout", p.abandon)
+	}
+	return nil
+}
+
+// Message takes one request of a client.
+func (w *worker) Message(c wsnet.Conn, msg []byte) {
+	sess := w.session(c)
+	w.parser.Values = w.s.settings.Load().MessageValues
+	r, err := w.parser.Parse(msg)
+	switch {
+	case err != nil:
+	case r.Action == wire.V1Lock:
+		err = w.lock(c, sess, r)
+	default:
+		err = w.release(c, sess)
+	}
+	if err != nil {
+		w.fail(c, sess, err)
+	}
+}
+
+// Notify takes up a token: a grant made on another connection's call, or the wish that the
+// connection look at the server's stage.
+func (w *worker) Notify(c wsnet.Conn, token uint64) {
+	sess := w.session(c)
+	if token == tokenLook {
+		w.look(c, sess)
+		return
+	}
+	if token != sess.id || sess.state != wire.V1Enqueued {
+		return // released, or told already: see release
+	}
+	w.tell(c, sess, wire.V1Lock, wire.V1Acquired)
+	if w.s.settings.Load().LogLocks {
+		w.logLock(c, sess, "lock acquired after waiting")
+	}
+}
+
+// Closed ends a session. A lock the client was told to have outlives it for the abandon timeout; a
+// request it was never told to have goes at once, even if it was granted meanwhile: nobody can
+// believe to hold it.
+func (w *worker) Closed(c wsnet.Conn, why wsnet.Reason) {
+	sess := w.session(c)
+	ns := sess.ns
+	w.part(c, sess)
+	w.s.sessions.give(uint32(c.User()))
+	w.s.spaces.leave(ns)
+	if w.s.settings.Load().LogClients {
+		w.s.log.Info("client disconnected", "conn", c.ID(), "namespace", ns.name, "reason", why)
+	}
+	w.s.closed()
+}
+
+func (w *worker) session(c wsnet.Conn) *session { return w.s.sessions.at(uint32(c.User())) }
+
+var errNotReady = errors.New("lock is not allowed now: this connection has a lock, release it first")
+
+// lock enqueues a request and tells what came of it.
+func (w *worker) lock(c wsnet.Conn, sess *session, r wire.V1Request) error {
+	if sess.state != wire.V1Ready {
+		return errNotReady
+	}
+	if w.s.stage.Load() != serving {
+		return errGoingDown
+	}
+	w.convert(r.Resources)
+	placed, err := w.enqueue(uint64(c.ID()), sess.ns)
+	if err != nil {
+		return err
+	}
+	sess.lock, sess.id = placed.Handle, placed.Seq
+	state := wire.V1Enqueued
+	if placed.Acquired {
+		state = wire.V1Acquired
+	}
+	w.tell(c, sess, wire.V1Lock, state)
+	if w.s.settings.Load().LogLocks {
+		w.logLock(c, sess, "lock "+state.String(), "resources", resourcesText(r.Resources))
+	}
+	return nil
+}
+
+// enqueue gives the worker's resources to the engine. An id is drawn only when it was reserved
+// durably: none may ever be given twice, also over a crash.
+func (w *worker) enqueue(owner uint64, ns *namespace) (engine.Placed, error) {
+	if w.s.memory.Load() >= w.s.settings.Load().MemoryBytes {
+		return engine.Placed{}, errNoMemory
+	}
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	if id := ns.engine.Last() + 1; !w.s.fence.Allows(id) {
+		w.s.noID.Store(id)
+		return engine.Placed{}, errNoIDs
+	}
+	placed, err := ns.engine.Lock(owner, w.resources)
+	w.s.account(ns)
+	return placed, err
+}
+
+// convert puts a message's resources into the engine's form. Nothing is copied but slice headers:
+// the engine reads the paths during the call.
+func (w *worker) convert(rs []wire.Resource) {
+	w.resources = w.resources[:0]
+	for i := range rs {
+		mode := engine.Read
+		if rs[i].Type == wire.Write {
+			mode = engine.Write
+		}
+		w.resources = append(w.resources, engine.Resource{Mode: mode, Path: rs[i].Path})
+	}
+}
+
+var errNothingToRelease = errors.New("release is not allowed now: this connection has no lock")
+
+// release gives the connection's lock up, or takes its request out of the queue. A grant that
+// crossed it on its way is told first.
+func (w *worker) release(c wsnet.Conn, sess *session) error {
+	if sess.state == wire.V1Ready {
+		return errNothingToRelease
+	}
+	released := w.s.release(sess.ns, sess.lock, &w.grants)
+	if released.Acquired && sess.state == wire.V1Enqueued {
+		w.tell(c, sess, wire.V1Lock, wire.V1Acquired)
+	}
+	w.tell(c, sess, wire.V1Release, wire.V1Ready)
+	if w.s.settings.Load().LogLocks {
+		w.logLock(c, sess, "lock released")
+	}
+	sess.forget()
+	w.look(c, sess)
+	return nil
+}
+
+// tell sends the session's new state.
+func (w *worker) tell(c wsnet.Conn, sess *session, action wire.V1Action, state wire.V1State) {
+	sess.state = state
+	w.out = wire.AppendV1(w.out[:0], sess.id, action, state)
+	c.Send(w.out)
+}
+
+// logLock writes a line about the session's lock. Callers ask first whether locks are logged at all,
+// because making the arguments allocates.
+func (w *worker) logLock(c wsnet.Conn, sess *session, what string, more ...any) {
+	w.s.log.With("conn", c.ID(), "namespace", sess.ns.name, "id", sess.id).Info(what, more...)
+}
+
+// fail ends a connection that broke the protocol, or whose request the server can't serve: a text that
+// says why, the close code, and its lock goes the way of any lost connection's.
+func (w *worker) fail(c wsnet.Conn, sess *session, err error) {
+	w.out = wire.AppendV1Error(w.out[:0], err)
+	c.Send(w.out)
+	switch {
+	case errors.Is(err, errGoingDown):
+		c.Close(codeGoingAway, "")
+	case errors.Is(err, errNoIDs), errors.Is(err, errNoMemory):
+		c.Close(codeTryLater, "")
+	default:
+		c.Close(codeFault, "")
+		w.s.faults.Add(1)
+	}
+	if w.s.settings.Load().LogClients {
+		w.s.log.Info("client refused", "conn", c.ID(), "namespace", sess.ns.name, "error", err)
+	}
+	w.part(c, sess)
+}
+
+// look closes a connection that the server has no more use for: while draining one without a
+// lock, afterwards all.
+func (w *worker) look(c wsnet.Conn, sess *session) {
+	switch stage := w.s.stage.Load(); {
+	case stage == ending, stage == draining && sess.state == wire.V1Ready:
+		c.Close(codeGoingAway, "the server is shutting down")
+	}
+}
+
+// part takes a session's lock from it.
+func (w *worker) part(c wsnet.Conn, sess *session) {
+	if sess.state == wire.V1Acquired && sess.abandon > 0 {
+		w.s.spaces.share(sess.ns)
+		w.s.abandoned.add(abandonment{at: time.Now().Add(sess.abandon), ns: sess.ns, lock: sess.lock, from: sess.from})
+	} else if sess.state != wire.V1Ready {
+		w.s.release(sess.ns, sess.lock, &w.grants)
+	}
+	if sess.state != wire.V1Ready && w.s.settings.Load().LogLocks {
+		w.logLock(c, sess, "connection lost with a lock "+sess.state.String(), "abandon_timeout", sess.abandon)
+	}
+	sess.forget()
+}
