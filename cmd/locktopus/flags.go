@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/locktopus-project/locktopus/v2/internal/config"
+)
+
+// flagValue is a flag that takes a value. Its long name begins with two dashes; short may be empty.
+type flagValue struct {
+	long, short string
+	value       *string
+	given       bool
+	as          string // how the user wrote it
+}
+
+// parseFlags reads --flag VALUE and --flag=VALUE, in any order among at most operands other words.
+// Behind "--" everything is an operand.
+func parseFlags(args []string, operands int, flags ...*flagValue) ([]string, error) {
+	var rest []string
+	for i := 0; i < len(args); i++ {
+		arg := args[i]
+		if arg == "--" {
+			rest = append(rest, args[i+1:]...)
+			break
+		}
+		if !strings.HasPrefix(arg, "-") || arg == "-" {
+			rest = append(rest, arg)
+			continue
+		}
+		name, value, inline := strings.Cut(arg, "=")
+		f := findFlag(flags, name)
+		if f == nil {
+			return nil, unknownFlag(name, flags)
+		}
+		if f.given {
+			return nil, fmt.Errorf("%s is given twice", name)
+		}
+		if !inline {
+			if i++; i == len(args) {
+				return nil, fmt.Errorf("%s needs a value", name)
+			}
+			value = args[i]
+		}
+		*f.value, f.given, f.as = value, true, name
+	}
+	if len(rest) > operands {
+		return nil, fmt.Errorf("unexpected %q", rest[operands])
+	}
+	return rest, nil
+}
+
+// findFlag also takes a long name with one dash, as Go programs do.
+func findFlag(flags []*flagValue, name string) *flagValue {
+	for _, f := range flags {
+		if name == f.long || "-"+name == f.long || f.short != "" && name == f.short {
+			return f
+		}
+	}
+	return nil
+}
+
+func unknownFlag(name string, flags []*flagValue) error {
+	var names []string
+	for _, f := range flags {
+		names = append(names, f.long)
+	}
+	if best := config.Nearest("--"+strings.TrimLeft(name, "-"), names); best != "" {
+		return fmt.Errorf("unknown flag %s, did you mean %s?", name, best)
+	}
+	return fmt.Errorf("unknown flag %s", name)
+}

@@ -1,0 +1,99 @@
+// Command locktopus is the lock server: `locktopus serve` runs it, the other commands are for whoever
+// runs it. `locktopus help` lists them; docs/OPERATING.md is the operator's page.
+//
+// The package is flags, files, signals and exit codes, and nothing else. What it reads becomes a
+// config.Config (internal/config), what it opens is handed to internal/server, which does the work.
+//
+// Exit codes: 0 fine; 1 failed, at the start or while running; 64 the command line is wrong; 78 the
+// configuration is. What a command was asked for goes to standard output, everything else to standard
+// error.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+)
+
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 64 // EX_USAGE of sysexits.h
+	exitConfig = 78 // EX_CONFIG
+)
+
+// process is what a command gets of the outside.
+type process struct {
+	stdout, stderr io.Writer
+	environ        []string
+}
+
+func main() {
+	p := process{os.Stdout, os.Stderr, os.Environ()}
+	os.Exit(p.run(os.Args[1:]))
+}
+
+// command is one word of the command line, or two ("config check").
+type command struct {
+	name string
+	run  func(process, []string) int
+}
+
+var commands = []command{
+	{"serve", process.serve},
+	{"config check", process.configCheck},
+	{"config print", process.configPrint},
+	{"health", process.health},
+	{"version", process.version},
+}
+
+// run carries out a command line, without the program's name.
+func (p process) run(args []string) int {
+	if len(args) == 0 {
+		fmt.Fprint(p.stdout, helpTexts[""])
+		return exitOK
+	}
+	switch args[0] {
+	case "help":
+		return p.help(args[1:])
+	case "-h", "--help", "-help":
+		return p.help(nil)
+	case "--version", "-version":
+		return p.version(nil)
+	}
+	name, rest := commandName(args)
+	for _, c := range commands {
+		if c.name == name {
+			if wantsHelp(rest) {
+				return p.help([]string{name})
+			}
+			return c.run(p, rest)
+		}
+	}
+	if _, ok := helpTexts[name]; ok && (len(rest) == 0 || wantsHelp(rest)) { // "config"
+		return p.help([]string{name})
+	}
+	return p.unknownCommand(args)
+}
+
+// commandName joins the words of a two-word command.
+func commandName(args []string) (string, []string) {
+	if args[0] == "config" && len(args) > 1 {
+		if name := "config " + args[1]; helpTexts[name] != "" {
+			return name, args[2:]
+		}
+	}
+	return args[0], args[1:]
+}
+
+func wantsHelp(args []string) bool {
+	for _, a := range args {
+		switch a {
+		case "-h", "--help", "-help":
+			return true
+		case "--":
+			return false
+		}
+	}
+	return false
+}

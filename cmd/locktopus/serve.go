@@ -1,0 +1,297 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/locktopus-project/locktopus/v2/internal/config"
+	"github.com/locktopus-project/locktopus/v2/internal/fence"
+	"github.com/locktopus-project/locktopus/v2/internal/server"
+)
+
+const memoryOnly = "fencing ids are kept in memory only: they restart at 1 when the server does"
+
+// service is a running server and what a reload needs to know. Its methods are called by one goroutine.
+type service struct {
+	process
+	in      config.Input
+	config  *config.Loaded // what is in effect
+	level   slog.LevelVar
+	log     *slog.Logger
+	queue   *logQueue     // of log
+	flush   time.Duration // how long the end waits for it
+	certs   *certificates // nil: plain connections
+	fence   *fence.Fence
+	server  *server.Server
+	signals <-chan os.Signal
+}
+
+func (p process) serve(args []string) int {
+	var file, listen, stateDir string
+	listenFlag := &flagValue{long: "--listen", value: &listen}
+	stateFlag := &flagValue{long: "--state-dir", value: &stateDir}
+	if _, err := parseFlags(args, 0, &flagValue{long: "--config", short: "-c", value: &file}, listenFlag, stateFlag); err != nil {
+		return p.misused("serve", "locktopus serve: %v", err)
+	}
+	s := &service{process: p, in: config.Input{Path: file, Environ: p.environ}}
+	if listenFlag.given {
+		s.in.Flags = append(s.in.Flags, config.Flag{Name: listenFlag.as, Key: "server.listen", Value: listen})
+	}
+	if stateFlag.given {
+		s.in.Flags = append(s.in.Flags, config.Flag{Name: stateFlag.as, Key: "state.dir", Value: stateDir})
+	}
+	received, stop := signals()
+	defer stop()
+	s.signals = received
+	return s.run()
+}
+
+// run is the server's life: start, serve until told to stop, stop.
+func (s *service) run() int {
+	c, err := config.Load(s.in)
+	if err != nil {
+		return s.configFaults(err)
+	}
+	s.config = c
+	s.openLog()
+	defer func() { s.queue.close(s.flush) }()
+	if !s.loadCertificates() {
+		return exitConfig
+	}
+	if err := s.start(); err != nil {
+		s.log.Error(err.Error())
+		if s.fence != nil {
+			s.fence.Close()
+		}
+		return exitFailed
+	}
+	s.notify(daemon.SdNotifyReady)
+	for sig := range s.signals {
+		if isReload(sig) {
+			s.reload()
+			continue
+		}
+		return s.stop(sig)
+	}
+	panic("locktopus: the channel of signals was closed")
+}
+
+// openLog puts a queue before standard error, which may be a pipe that nobody reads.
+func (s *service) openLog() {
+	s.level.Set(logLevel(s.config))
+	s.queue, s.flush = newLogQueue(s.stderr, s.logHandler(s.stderr)), logPatience
+	s.log = slog.New(s.logHandler(s.queue))
+}
+
+func (s *service) logHandler(w io.Writer) slog.Handler {
+	opt := &slog.HandlerOptions{Level: &s.level}
+	if s.config.Log.Format == "json" {
+		return slog.NewJSONHandler(w, opt)
+	}
+	return slog.NewTextHandler(w, opt)
+}
+
+// logLevel reads log.level, whose words are slog's own.
+func logLevel(c *config.Loaded) (l slog.Level) {
+	if err := l.UnmarshalText([]byte(c.Log.Level)); err != nil {
+		panic("locktopus: config let an unknown log.level through: " + err.Error())
+	}
+	return l
+}
+
+func (s *service) loadCertificates() bool {
+	if s.config.Server.TLS.Cert == "" {
+		return true
+	}
+	c, faults := loadTLS(s.config.Server.TLS)
+	for _, f := range faults {
+		s.log.Error(faultLine(s.config, f))
+	}
+	if len(faults) > 0 {
+		return false
+	}
+	s.certs = &certificates{}
+	s.certs.current.Store(c)
+	return true
+}
+
+// start opens the state directory first: it is what keeps two servers apart.
+func (s *service) start() error {
+	if err := s.openFence(); err != nil {
+		return err
+	}
+	ln, passed, err := listen(s.config.Server.Listen)
+	if err != nil {
+		return err
+	}
+	if passed {
+		s.log.Info("using the socket that the service manager passed; server.listen is not used")
+	}
+	var tc *tls.Config
+	if s.certs != nil {
+		tc = s.certs.config()
+	}
+	loops := eventLoops(s.config.Server.Loops)
+	s.server, err = server.New(server.Options{
+		Listener: ln,
+		TLS:      tc,
+		Loops:    loops,
+		Settings: settings(&s.config.Config),
+		Fence:    s.fence,
+		Log:      s.log,
+		Version:  programVersion(),
+	})
+	if err != nil {
+		return err
+	}
+	s.log.Info("listening", "address", ln.Addr().String(), "tls", tc != nil, "state_dir", s.fence.Dir(),
+		"config", s.in.Path, "version", programVersion(), "pid", os.Getpid())
+	return nil
+}
+
+// loopsMax is the most event loops that wsnet serves with, and the most that server.loops may be.
+const loopsMax = 256
+
+// eventLoops is how many event loops there will be, and leaves the runtime one processor more: a
+// loop that is busy doesn't give its own up, and everything else, HTTP for example, would wait until
+// the runtime takes it away, ten milliseconds at a time.
+func eventLoops(configured int) int {
+	loops := configured
+	if loops == 0 {
+		loops = min(runtime.GOMAXPROCS(0), loopsMax)
+	}
+	runtime.GOMAXPROCS(loops + 1)
+	return loops
+}
+
+func (s *service) openFence() error {
+	dir, err := s.stateDir(s.config.State.Dir)
+	if err != nil {
+		return err
+	}
+	if dir == "" {
+		s.log.Warn(memoryOnly)
+		s.fence = fence.Memory()
+		return nil
+	}
+	s.fence, err = fence.Open(dir, s.config.State.Block, s.log)
+	return err
+}
+
+// reload takes over what a new reading of the sources says, all of it or, if there is any fault, nothing.
+func (s *service) reload() {
+	s.notify(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
+	defer s.notify(daemon.SdNotifyReady)
+	next, err := config.Load(s.in)
+	if err != nil {
+		var faults config.Faults
+		errors.As(err, &faults)
+		for _, f := range faults {
+			s.log.Error(f.Error())
+		}
+		s.log.Error("nothing was reloaded: the configuration is faulty", "faults", len(faults))
+		return
+	}
+	changes := config.Changes(&s.config.Config, &next.Config)
+	config.Keep(&s.config.Config, &next.Config)
+	if !s.reloadCertificates(next) {
+		return
+	}
+	s.server.Reload(settings(&next.Config))
+	s.config = next
+	s.tellChanges(changes, logLevel(next))
+}
+
+// reloadCertificates reads the files again even if their names are the same.
+func (s *service) reloadCertificates(next *config.Loaded) bool {
+	if s.certs == nil {
+		return true
+	}
+	c, faults := loadTLS(next.Server.TLS)
+	for _, f := range faults {
+		s.log.Error(faultLine(next, f))
+	}
+	if len(faults) > 0 {
+		s.log.Error("nothing was reloaded: the TLS files are faulty; the old certificate stays in use", "faults", len(faults))
+		return false
+	}
+	s.certs.current.Store(c)
+	s.log.Info("TLS files reloaded for new connections", "certificate_until", until(c).UTC().Format(time.RFC3339))
+	return true
+}
+
+// tellChanges logs under the more talkative of the old level and the new one, so that the change of
+// the level itself is told too.
+func (s *service) tellChanges(changes []config.Change, level slog.Level) {
+	s.level.Set(min(s.level.Level(), level))
+	defer s.level.Set(level)
+	restart := 0
+	for _, c := range changes {
+		if c.Restart {
+			restart++
+			s.log.Warn("setting changed, but needs a restart", "setting", c.Key, "in_effect", c.From, "configured", c.To)
+			continue
+		}
+		s.log.Info("setting changed", "setting", c.Key, "from", c.From, "to", c.To)
+	}
+	s.log.Info("reloaded", "changed", len(changes)-restart, "need_restart", restart)
+}
+
+// stop lets clients finish for the drain time, unless a second signal says otherwise.
+func (s *service) stop(sig os.Signal) int {
+	drain := s.config.Server.Drain
+	s.log.Info("stopping: clients may finish what they hold; a second signal stops at once", "signal", sig.String(), "drain", drain.String())
+	// systemd would otherwise kill a service that takes longer than its TimeoutStopSec.
+	longest := drain + s.config.Limits.CloseTimeout + 10*time.Second
+	s.notify(fmt.Sprintf("%s\nEXTEND_TIMEOUT_USEC=%d", daemon.SdNotifyStopping, longest.Microseconds()))
+	ctx, cancel := context.WithTimeout(context.Background(), drain)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- s.server.Shutdown(ctx) }()
+	for {
+		select {
+		case err := <-done:
+			return s.stopped(err)
+		case sig := <-s.signals:
+			if isReload(sig) {
+				s.log.Warn("nothing was reloaded: the server is stopping")
+				continue
+			}
+			s.log.Warn("stopped at once by a second signal", "signal", sig.String())
+			s.flush = lastWords
+			return exitFailed
+		}
+	}
+}
+
+func (s *service) stopped(err error) int {
+	code := exitOK
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		s.log.Warn("the drain time was over before all clients had finished: they were disconnected")
+	case err != nil:
+		s.log.Error("shutting down failed", "error", err)
+		code = exitFailed
+	}
+	if err := s.fence.Close(); err != nil {
+		s.log.Error("closing the state directory failed", "error", err)
+		code = exitFailed
+	}
+	s.log.Info("stopped")
+	return code
+}
+
+// notify tells systemd, if it started us, in which state the service is.
+func (s *service) notify(state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		s.log.Warn("systemd could not be told the service's state", "state", state, "error", err)
+	}
+}

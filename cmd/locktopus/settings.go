@@ -1,0 +1,54 @@
+package main
+
+import (
+	"github.com/locktopus-project/locktopus/v2/engine"
+	"github.com/locktopus-project/locktopus/v2/internal/config"
+	"github.com/locktopus-project/locktopus/v2/internal/server"
+	"github.com/locktopus-project/locktopus/v2/wsnet"
+)
+
+// settings maps the configuration to what a running server can take over.
+func settings(c *config.Config) server.Settings {
+	return server.Settings{
+		Net:            netLimits(&c.Limits),
+		Engine:         engineLimits(&c.Limits),
+		MessageValues:  c.Limits.MessageValues,
+		MemoryBytes:    c.Limits.MemoryBytes,
+		Abandoned:      c.Limits.AbandonedPerAddress,
+		Namespaces:     c.Limits.Namespaces,
+		NamespaceName:  c.Limits.NamespaceNameBytes,
+		DefaultAbandon: c.Locks.DefaultAbandonTimeout,
+		AbandonMax:     c.Locks.AbandonTimeoutMax,
+		Origins:        c.Server.AllowedOrigins,
+		LogClients:     c.Log.Clients,
+		LogLocks:       c.Log.Locks,
+	}
+}
+
+func netLimits(l *config.Limits) wsnet.Limits {
+	return wsnet.Limits{
+		Connections:           l.Connections,
+		ConnectionsPerAddress: l.ConnectionsPerAddress,
+		HeaderBytes:           l.HeaderBytes,
+		MessageBytes:          l.MessageBytes,
+		Fragments:             l.Fragments,
+		OutputBytes:           l.OutputBytes,
+		PauseBytes:            l.PauseReadingBytes,
+		HandshakeTimeout:      l.HandshakeTimeout,
+		MessageTimeout:        l.MessageTimeout,
+		WriteTimeout:          l.WriteTimeout,
+		CloseTimeout:          l.CloseTimeout,
+		PingInterval:          l.PingInterval,
+		PongTimeout:           l.PongTimeout,
+	}
+}
+
+func engineLimits(l *config.Limits) engine.Limits {
+	return engine.Limits{
+		PathSegments: l.PathSegments,
+		SegmentBytes: l.SegmentBytes,
+		Resources:    l.Resources,
+		Requests:     l.NamespaceRequests,
+		Bytes:        l.NamespaceBytes,
+	}
+}
