@@ -1,0 +1,39 @@
+//go:build clients
+
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestPublishedJavaScriptClient runs the suite in npm/ under Node.js and in headless Chromium. It
+// needs node, npm and Chromium (E2E_CHROMIUM, or where Debian puts it), hence the build tag; npm
+// installs what npm/package-lock.json names.
+func TestPublishedJavaScriptClient(t *testing.T) {
+	ca := newAuthority(t)
+	ca.leaf("server")
+	plain, tls := start(t, setup{}), start(t, setup{config: ca.config(false)})
+	locked := start(t, setup{config: "[server]\nallowed_origins = [\"https://good.example\"]\n"})
+	npm(t, nil, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+	env := []string{
+		"E2E_PLAIN=" + plain.addr, "E2E_TLS=" + tls.addr, "E2E_LOCKED=" + locked.addr, "NODE_EXTRA_CA_CERTS=" + ca.path("ca.pem"),
+	}
+	for _, file := range []string{"node.test.mjs", "browser.test.mjs"} {
+		t.Run(file, func(t *testing.T) { npm(t, env, "node", "--test", "--test-reporter=spec", file) })
+	}
+}
+
+// npm runs a command in npm/.
+func npm(t *testing.T, env []string, name string, args ...string) {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.Dir = "npm"
+	cmd.Env = append(os.Environ(), env...)
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%v\n%s", cmd.Args, out)
+	t.Logf("%v\n%s", cmd.Args, out)
+}
