@@ -1,0 +1,199 @@
+package tidy
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	root   = "../.."
+	module = "github.com/locktopus-project/locktopus/v2"
+)
+
+// imports is the plan of the house: what each package may import besides the standard library.
+// Arrows point one way, from cmd to the leaves. A package that isn't listed fails, so that a new
+// folder gets a thought before it gets a file.
+var imports = map[string][]string{
+	"":                  {},
+	"engine":            {},
+	"engine/enginetest": {"engine"},
+	"wsnet":             {"github.com/gobwas/ws", "golang.org/x/sys/unix"},
+	"internal/wire":     {"github.com/valyala/fastjson"},
+	"internal/fence":    {"golang.org/x/sys/unix", "golang.org/x/sys/windows"},
+	"internal/config":   {"", "github.com/BurntSushi/toml"},
+	"internal/server":   {"engine", "wsnet", "internal/wire", "internal/fence"},
+	"internal/tidy":     {},
+	"internal/testseed": {},
+	"internal/e2e":      {},
+	"bench":             {"wsnet", "golang.org/x/sys/unix"},
+	"cmd/locktopus": {
+		"internal/server", "internal/config", "internal/fence", "engine", "wsnet",
+		"github.com/coreos/go-systemd/v22/activation", "github.com/coreos/go-systemd/v22/daemon",
+		"golang.org/x/sys/unix",
+	},
+}
+
+// TestImportsFollowTheTable looks at every file, whatever system it is for.
+func TestImportsFollowTheTable(t *testing.T) {
+	for _, p := range packages(t) {
+		allowed, listed := imports[p.dir]
+		require.True(t, listed, "package %q is not in the table of imports", p.dir)
+		for _, imp := range p.imports {
+			short, ours := strings.CutPrefix(imp, module)
+			if ours {
+				imp = strings.TrimPrefix(short, "/")
+			} else if !strings.Contains(strings.Split(imp, "/")[0], ".") {
+				continue // the standard library
+			}
+			require.Contains(t, allowed, imp, "package %q must not import %q", p.dir, imp)
+		}
+	}
+}
+
+type pkg struct {
+	dir     string
+	imports []string
+}
+
+// packages lists the imports of every package's own files on all systems we build for.
+func packages(t *testing.T) []pkg {
+	found := map[string][]string{}
+	for _, goos := range []string{"linux", "darwin", "windows"} {
+		cmd := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
+		cmd.Dir = root
+		cmd.Env = append(os.Environ(), "GOOS="+goos, "CGO_ENABLED=0")
+		out, err := cmd.Output()
+		require.NoError(t, err, "%s", out)
+		for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+			var p struct {
+				ImportPath string
+				Imports    []string
+			}
+			err := dec.Decode(&p)
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			require.NoError(t, err)
+			dir := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
+			found[dir] = append(found[dir], p.Imports...)
+		}
+	}
+	var all []pkg
+	for dir, imps := range found {
+		slices.Sort(imps)
+		all = append(all, pkg{dir, slices.Compact(imps)})
+	}
+	return all
+}
+
+// Functions longer than functionLines need a reason here.
+const functionLines = 70
+
+var longFunctions = map[string]string{}
+
+// TestFunctionsFitAScreen counts the lines of every function.
+func TestFunctionsFitAScreen(t *testing.T) {
+	eachFile(t, ".go", func(path string, text []byte) {
+		set := token.NewFileSet()
+		file, err := parser.ParseFile(set, path, text, parser.SkipObjectResolution)
+		require.NoError(t, err)
+		for _, d := range file.Decls {
+			f, ok := d.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			lines := set.Position(f.End()).Line - set.Position(f.Pos()).Line + 1
+			if _, excused := longFunctions[path+":"+f.Name.Name]; lines > functionLines && !excused {
+				t.Errorf("%s: %s has %d lines, %d are allowed", path, f.Name.Name, lines, functionLines)
+			}
+		}
+	})
+}
+
+// TestPackagesSayWhatTheyAre looks for a package comment in every package.
+func TestPackagesSayWhatTheyAre(t *testing.T) {
+	said := map[string]bool{}
+	eachFile(t, ".go", func(path string, text []byte) {
+		if strings.HasSuffix(path, "_test.go") {
+			return
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, text, parser.PackageClauseOnly|parser.ParseComments)
+		require.NoError(t, err)
+		dir := filepath.Dir(path)
+		said[dir] = said[dir] || file.Doc != nil
+	})
+	for dir, ok := range said {
+		require.True(t, ok, "package %s has no package comment", dir)
+	}
+}
+
+// bans are words that may not stand in the tree, with the files they are looked for in and why.
+var bans = []struct {
+	in    *regexp.Regexp
+	word  *regexp.Regexp
+	why   string
+	allow []string // files
+}{
+	{regexp.MustCompile(`\.go$`), regexp.MustCompile(`\bencoding/gob\b|\bunsafe\.Slice\b|\breflect\.SliceHeader\b`), "no such magic here", nil},
+	{regexp.MustCompile(`_test\.go$`), regexp.MustCompile(`\btime\.Sleep\(`), "tests wait for events, or time is passed in", nil},
+	{regexp.MustCompile(`_test\.go$`), regexp.MustCompile(`\b[tb]\.Skip(f|Now)?\(`), "a test that is skipped does not exist", nil},
+	{regexp.MustCompile(`\.(go|md|toml|mjs|js|ts)$`), regexp.MustCompile(`\b(TODO|FIXME|XXX)\b`), "finish it", nil},
+	{regexp.MustCompile(`\.(go|md|toml|mjs|js|ts|json)$`), regexp.MustCompile(`(^|[^\w.])/(work|root|farm)/`), "a path of somebody's machine", nil},
+}
+
+// TestNothingBannedIsWritten searches all text files for the bans.
+func TestNothingBannedIsWritten(t *testing.T) {
+	eachFile(t, "", func(path string, text []byte) {
+		if path == "internal/tidy/tidy_test.go" {
+			return
+		}
+		for _, b := range bans {
+			if !b.in.MatchString(path) || slices.Contains(b.allow, path) {
+				continue
+			}
+			if at := b.word.FindIndex(text); at != nil {
+				line := 1 + bytes.Count(text[:at[0]], []byte("\n"))
+				t.Errorf("%s:%d: %q: %s", path, line, text[at[0]:at[1]], b.why)
+			}
+		}
+	})
+}
+
+// eachFile calls f for each of the project's files with this ending.
+func eachFile(t *testing.T, ending string, f func(path string, text []byte)) {
+	err := fs.WalkDir(os.DirFS(root), ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if d.Name() == ".git" || d.Name() == "node_modules" {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(path, ending) {
+			return nil
+		}
+		text, err := os.ReadFile(filepath.Join(root, path))
+		if err == nil {
+			f(path, text)
+		}
+		return err
+	})
+	require.NoError(t, err)
+}
