@@ -53,12 +53,10 @@ func equal[T comparable](what string, got, want T) {
 // checkSlab returns the items in use.
 func checkSlab[T any](s *slab[T]) map[uint32]bool {
 	used, hand := map[uint32]bool{}, map[uint32]bool{}
-	for i := s.hand; i != 0; i = *link(s.at(i)) {
+	for _, i := range s.hand[:s.inHand] {
 		must(!hand[i], "item %d is twice in hand", i)
 		hand[i] = true
 	}
-	equal("items in hand", len(hand), s.inHand)
-	must(s.inHand <= handLen || len(s.chunks) == 1, "%d items are in hand", s.inHand)
 	room := 0
 	for n := range s.chunks {
 		c := &s.chunks[n]
@@ -66,12 +64,11 @@ func checkSlab[T any](s *slab[T]) map[uint32]bool {
 			must(n == 0 || s.holes.has(uint32(n)), "chunk %d is no hole", n)
 			continue
 		}
-		room += len(c.items)
-		must(n == 0 || len(c.items) == chunkLen, "chunk %d has %d items", n, len(c.items))
+		room += s.size(uint32(n))
 		must(!s.holes.has(uint32(n)), "chunk %d is a hole", n)
-		must(c.full() || s.open.has(uint32(n)), "chunk %d has room and isn't open", n)
-		must(!c.full() || !s.open.has(uint32(n)) || int(s.lowest) == n, "chunk %d is open without room", n)
-		must(c.full() || int(s.lowest) <= n, "chunk %d has room, but the lowest is %d", n, s.lowest)
+		must(s.full(uint32(n)) || s.open.has(uint32(n)), "chunk %d has room and isn't open", n)
+		must(!s.full(uint32(n)) || !s.open.has(uint32(n)) || int(s.lowest) == n, "chunk %d is open without room", n)
+		must(s.full(uint32(n)) || int(s.lowest) <= n, "chunk %d has room, but the lowest is %d", n, s.lowest)
 		for o := range uint32(c.fresh) {
 			used[uint32(n)<<chunkShift|o] = true
 		}
@@ -94,8 +91,8 @@ func checkSlab[T any](s *slab[T]) map[uint32]bool {
 		delete(used, i)
 	}
 	equal("room", s.room, room)
-	equal("items", s.live, len(used))
-	must(s.live > 0 || s.room <= chunkLen, "an empty slab holds %d items", s.room)
+	equal("items", s.live(), len(used))
+	must(s.live() > 0 || s.room <= chunkLen, "an empty slab holds %d items", s.room)
 	return used
 }
 
@@ -113,16 +110,22 @@ func (c *checker) edges() {
 	}
 	must(t.mask&(t.mask+1) == 0 && t.count <= t.mask+1 && (t.count > t.mask/2 || t.count == leastBuckets),
 		"%d buckets with mask %x", t.count, t.mask)
-	must(e.nodes.live <= int(t.count), "%d nodes in %d buckets", e.nodes.live, t.count)
-	must(int(t.count) <= max(leastBuckets, 2*e.nodes.live+2), "%d buckets for %d nodes", t.count, e.nodes.live)
+	must(e.nodes.live() <= int(t.count), "%d nodes in %d buckets", e.nodes.live(), t.count)
+	must(int(t.count) <= max(leastBuckets, 2*e.nodes.live()+2), "%d buckets for %d nodes", t.count, e.nodes.live())
 	found := 0
 	for b := range uint32(len(t.chunks)) << chunkShift {
-		if int(b%chunkLen) >= len(t.chunks[b>>chunkShift]) {
+		if b < chunkLen && b >= t.first {
 			continue
 		}
-		for i := *t.at(b); i != 0; i = e.nodes.at(i).chain {
+		var counts [16]uint32
+		for i := t.at(b).head; i != 0; i = e.nodes.at(i).chain {
+			counts[e.nodes.at(i).hash>>28]++
 			must(c.nodes[i] && b < t.count && t.bucket(e.nodes.at(i).hash) == t.at(b), "node %d is in bucket %d", i, b)
 			found++
+		}
+		for k, n := range counts {
+			got := t.at(b).counts >> (2 * k) & 3
+			must(got == n || got == 3 && t.at(b).head != 0, "bucket %d counts %d nodes and has %d", b, got, n)
 		}
 	}
 	equal("nodes in buckets", found, max(0, len(c.nodes)-1))
@@ -137,7 +140,7 @@ func (c *checker) node(i uint32, n *node) {
 		must(c.nodes[n.parent], "node %d has no parent", i)
 		seg := c.segment(n)
 		equal("hash of a node", n.hash, e.edgeHash(n.parent, seg))
-		equal("child", e.find(*e.edges.bucket(n.hash), n.parent, n.hash, seg), i)
+		equal("child", e.find(e.edges.bucket(n.hash), n.parent, n.hash, seg), i)
 	}
 	for mode := range uint8(modes) {
 		c.list(i, n, mode)

@@ -109,7 +109,7 @@ type Engine struct {
 
 	acquired, resources int
 	seed                maphash.Seed
-	secret              [4]uint64
+	secret              [5]uint64
 }
 
 // list2 is a FIFO with both its ends.
@@ -134,7 +134,8 @@ func (e *Engine) Lock(owner uint64, rs []Resource) (Placed, error) {
 		return Placed{}, err
 	}
 	e.last++
-	r, q := e.requests.alloc()
+	r := e.requests.alloc()
+	q := e.requests.at(r)
 	*q = request{seq: e.last, owner: owner, resources: uint32(len(rs))}
 	e.resources += len(rs)
 	p := placing{q: q, r: r}
@@ -163,7 +164,7 @@ func (e *Engine) Release(h Handle) (out Released, err error) {
 	e.resources -= int(q.resources)
 	e.leave(q, out.Acquired)
 	q.entries = 0
-	e.requests.free(h.index(), q)
+	e.requests.free(h.index())
 	out.Grants, out.More = e.finish()
 	return out, nil
 }
@@ -232,7 +233,7 @@ func (e *Engine) finish() (grants []Grant, more bool) {
 	for i := range grants {
 		e.acquire(e.requests.at(grants[i].Handle.index()))
 	}
-	if e.requests.live == 0 && cap(e.grants)+cap(e.order) > keptScratch {
+	if e.requests.live() == 0 && cap(e.grants)+cap(e.order) > keptScratch {
 		e.grants, e.order = nil, nil
 	}
 	return grants, e.backlog.head != 0

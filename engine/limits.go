@@ -122,8 +122,8 @@ func (e *Engine) check(rs []Resource) error {
 	if len(rs) > e.limits.Resources {
 		return refuse(TooManyResources, -1, int64(len(rs)), int64(e.limits.Resources))
 	}
-	if e.requests.live >= e.limits.Requests {
-		return refuse(TooManyRequests, -1, int64(e.requests.live)+1, int64(e.limits.Requests))
+	if e.requests.live() >= e.limits.Requests {
+		return refuse(TooManyRequests, -1, int64(e.requests.live())+1, int64(e.limits.Requests))
 	}
 	size, permits := e.liveBytes()+int64(unsafe.Sizeof(request{})), 0
 	for i := range rs {

@@ -25,7 +25,8 @@ type permit struct {
 
 func (e *Engine) extraOf(n *node) *extra {
 	if n.extra == 0 {
-		i, x := e.extras.alloc()
+		i := e.extras.alloc()
+		x := e.extras.at(i)
 		*x = extra{}
 		n.extra = i
 		return x
@@ -36,7 +37,7 @@ func (e *Engine) extraOf(n *node) *extra {
 // settleExtra frees a node's extra when nothing is in it.
 func (e *Engine) settleExtra(n *node) {
 	if x := e.extras.at(n.extra); x.head == 0 && !x.queued {
-		e.extras.free(n.extra, x)
+		e.extras.free(n.extra)
 		n.extra = 0
 	}
 }
@@ -44,7 +45,8 @@ func (e *Engine) settleExtra(n *node) {
 // enterPermit puts a permit at the end of its path's FIFO.
 func (e *Engine) enterPermit(p *placing, at uint32, n *node, rs *Resource) {
 	x := e.extraOf(n)
-	i, pm := e.permits.alloc()
+	i := e.permits.alloc()
+	pm := e.permits.at(i)
 	*pm = permit{next: i, prev: i, node: at, request: p.r, weight: rs.Weight}
 	if p.lastPermit == 0 {
 		p.q.permits = i
@@ -98,7 +100,7 @@ func (e *Engine) leavePermit(i uint32, acquired bool) (sibling uint32) {
 		e.permits.at(p.next).prev = p.prev
 	}
 	at, sibling := p.node, p.sibling
-	e.permits.free(i, p)
+	e.permits.free(i)
 	if x.head == 0 {
 		e.settleExtra(n)
 	} else {

@@ -51,9 +51,8 @@ func (e *Engine) place(p *placing, rs *Resource) {
 		panic("engine: a resource has the unknown mode " + strconv.Itoa(int(rs.Mode)))
 	}
 	if e.root == 0 {
-		i, n := e.nodes.alloc()
-		*n = node{}
-		e.root = i
+		e.root = e.nodes.alloc()
+		*e.nodes.at(e.root) = node{}
 		if e.edges.count == 0 {
 			e.edges.init()
 		}
@@ -66,10 +65,7 @@ func (e *Engine) place(p *placing, rs *Resource) {
 		}
 		e.enter(p, i, n, intention)
 		h := e.edgeHash(i, path[0])
-		child := *e.edges.bucket(h)
-		if child != 0 {
-			child = e.find(child, i, h, path[0])
-		}
+		child := e.find(e.edges.bucket(h), i, h, path[0])
 		if child == 0 {
 			i, n = e.sprout(p, i, h, path, intention, mode)
 			break
@@ -91,21 +87,17 @@ func (e *Engine) sprout(p *placing, parent, h uint32, path [][]byte, intention, 
 		if k == len(path)-1 {
 			intention = mode
 		}
-		i, n = e.nodes.alloc()
-		b := e.edges.bucket(h)
-		*n = node{parent: parent, hash: h, chain: *b, size: uint16(len(seg))}
-		*b = i
-		if len(seg) <= inlineBytes {
-			copy(n.text[:], seg)
-		} else {
-			e.store(n, seg)
-		}
-		if e.nodes.live > int(e.edges.count) {
+		i = e.nodes.alloc()
+		j := e.entries.alloc()
+		n = e.nodes.at(i)
+		*n = node{parent: parent, hash: h, size: uint16(len(seg))}
+		n.lists[intention%modes].tail = j
+		e.store(n, seg)
+		e.edges.bucket(h).push(i, n)
+		if e.nodes.live() > int(e.edges.count) {
 			e.splitBucket()
 		}
-		j, en := e.entries.alloc()
-		n.lists[intention%modes].tail = j
-		*en = entry{next: j, sibling: p.q.entries, node: i, owner: p.r<<modeBits | uint32(intention)}
+		*e.entries.at(j) = entry{next: j, sibling: p.q.entries, node: i, owner: p.r<<modeBits | uint32(intention)}
 		p.q.entries = j
 		parent = i
 	}
@@ -122,7 +114,8 @@ func (e *Engine) enter(p *placing, at uint32, n *node, mode uint8) {
 		}
 		granted = l.wait == 0 && e.unopposed(n, mode, p.r)
 	}
-	i, en := e.entries.alloc()
+	i := e.entries.alloc()
+	en := e.entries.at(i)
 	en.next, en.prev = i, l.tail
 	en.sibling, p.q.entries = p.q.entries, i
 	en.node = at

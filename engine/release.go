@@ -26,7 +26,7 @@ func (e *Engine) remove(i uint32, en *entry) {
 		e.unlink(l, i, en)
 	}
 	at := en.node
-	e.entries.free(i, en)
+	e.entries.free(i)
 	if n.empty() {
 		e.drop(at, n)
 		return

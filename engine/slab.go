@@ -12,8 +12,10 @@ const (
 	// keptLen is how many items a slab keeps memory for in any case, once it had that many.
 	keptLen = 64
 
-	// handLen is how many free items a slab of several chunks has in hand.
-	handLen = 12
+	// handLen is how many free items a slab has in hand at most, smallHand the same while it only
+	// loses items.
+	handLen   = 16
+	smallHand = 4
 )
 
 // slab holds items of one type, addressed by 32-bit indexes from 1; zero is free to mean "none".
@@ -29,133 +31,145 @@ const (
 // the last time, up to a chunk, so that doing the same again allocates nothing.
 // The zero value is an empty slab.
 type slab[T any] struct {
-	base   []*T   // the first item of each chunk: all that at needs
-	hand   uint32 // index of the item that was freed last, which links the next; zero: none
-	inHand int
-	live   int // items in use
-	chunks []chunk[T]
-	lowest uint32 // chunk with room; if none has, a chunk without
-	spare  uint32 // the chunk that was wholly free last and is kept; zero: none
-	room   int    // items there is memory for
-	open   bitset // chunks with room
-	holes  bitset // chunks that were given back, but for those at the end
+	chunks   []chunk[T]
+	hand     [handLen]uint32 // free items, the one that was freed last at the end
+	inHand   uint32          // of them
+	settleAt uint32          // when that many are in hand, free settles
+	taken    uint32          // items in use or in hand
+	lowest   uint32          // chunk with room; if none has, a chunk without
+	spare    uint32          // the chunk that was wholly free last and is kept; zero: none
+	first    uint32          // items that the first chunk has memory for
+	room     int             // items that all have memory for
+	open     bitset          // chunks with room
+	holes    bitset          // chunks that were given back, but for those at the end
 }
 
 type chunk[T any] struct {
-	items []T    // nil: given back
+	items *T     // the first one; nil: given back
 	free  uint32 // index of the item that was freed last; zero: none
 	fresh uint16 // offset of the first item that was never used
 	live  uint16 // items in use or in hand
 }
 
+// live is how many items are in use.
+func (s *slab[T]) live() int { return int(s.taken - s.inHand) }
+
 // at is the item of an index that alloc gave and free has not taken back. It is on every path, so
 // only the chunk's number is checked against bounds, not the place in the chunk: that is worth some
 // ten percent of BenchmarkLockRelease. An index from outside goes through lookup.
 func (s *slab[T]) at(i uint32) *T {
-	p := s.base[i>>chunkShift]
+	p := s.chunks[i>>chunkShift].items
 	return (*T)(unsafe.Add(unsafe.Pointer(p), uintptr(i%chunkLen)*unsafe.Sizeof(*p)))
 }
 
 // lookup is at for an index that may be anything: nil if there is no memory behind it.
 func (s *slab[T]) lookup(i uint32) *T {
-	c, o := i>>chunkShift, i%chunkLen
-	if int(c) >= len(s.chunks) || int(o) >= len(s.chunks[c].items) {
+	c := i >> chunkShift
+	if int(c) >= len(s.chunks) || int(i%chunkLen) >= s.size(c) {
 		return nil
 	}
-	return &s.chunks[c].items[o]
+	return s.at(i)
+}
+
+// size is how many items a chunk has memory for.
+func (s *slab[T]) size(n uint32) int {
+	switch {
+	case n == 0:
+		return int(s.first)
+	case s.chunks[n].items == nil:
+		return 0
+	}
+	return chunkLen
+}
+
+// full says whether a chunk has no room.
+func (s *slab[T]) full(n uint32) bool {
+	return s.chunks[n].free == 0 && int(s.chunks[n].fresh) == s.size(n)
 }
 
 // link is where a free item names the next one.
 func link[T any](item *T) *uint32 { return (*uint32)(unsafe.Pointer(item)) }
 
-// alloc gives an item whose content is whatever was there before.
-func (s *slab[T]) alloc() (uint32, *T) {
-	i := s.hand
-	if i == 0 {
-		return s.take()
+// alloc gives the index of an item whose content is whatever was there before. The compiler inlines
+// it, and free.
+func (s *slab[T]) alloc() uint32 {
+	if s.inHand == 0 {
+		s.take()
 	}
-	item := s.at(i)
-	s.hand = *link(item)
 	s.inHand--
-	s.live++
-	return i, item
+	return s.hand[s.inHand%handLen]
 }
 
-// take gives an item of the lowest chunk with room.
-func (s *slab[T]) take() (uint32, *T) {
-	if len(s.chunks) == 0 || s.chunks[s.lowest].full() {
+// take puts an item of the lowest chunk with room in hand, which is empty.
+func (s *slab[T]) take() {
+	if len(s.chunks) == 0 || s.full(s.lowest) {
 		s.makeRoom()
 	}
 	c := &s.chunks[s.lowest]
 	c.live++
-	s.live++
 	i := c.free
 	if i != 0 {
-		item := s.at(i)
-		c.free = *link(item)
-		return i, item
+		c.free = *link(s.at(i))
+	} else {
+		i = s.lowest<<chunkShift | uint32(c.fresh)
+		c.fresh++
 	}
-	i = s.lowest<<chunkShift | uint32(c.fresh)
-	c.fresh++
-	return i, s.at(i)
+	s.hand[0], s.inHand = i, 1
+	s.taken++
+	s.settleAt = min(s.taken, handLen)
 }
 
-func (c *chunk[T]) full() bool { return c.free == 0 && int(c.fresh) == len(c.items) }
-
-// free takes an item back, given its index and the pointer to it.
-func (s *slab[T]) free(i uint32, item *T) {
-	*link(item) = s.hand
-	s.hand = i
-	s.inHand++
-	s.live--
-	if s.live == 0 || s.inHand > handLen && len(s.chunks) > 1 {
+// free takes an item back.
+func (s *slab[T]) free(i uint32) {
+	s.hand[s.inHand%handLen] = i
+	if s.inHand++; s.inHand == s.settleAt {
 		s.settle()
 	}
 }
 
-// settle empties the hand into the chunks, or, if nothing is in use any more, starts anew.
+// settle gives what is in hand back to the chunks, or, if nothing is in use any more, starts anew.
+// Until the next take the hand is smaller then: what only frees would leave items of as many chunks
+// in it as it has room for.
 func (s *slab[T]) settle() {
-	if s.live == 0 {
+	if s.live() == 0 {
 		if s.room > keptLen {
 			s.reset()
 		}
 		return
 	}
-	for i := s.hand; i != 0; {
-		item := s.at(i)
-		next := *link(item)
-		s.putBack(i, item)
-		i = next
+	for _, i := range s.hand[:s.inHand] {
+		s.putBack(i)
 	}
-	s.hand, s.inHand = 0, 0
+	s.taken -= s.inHand
+	s.inHand = 0
+	s.settleAt = min(s.taken, smallHand)
 }
 
 // reset forgets all items. What there were more of than a chunk holds, or than half of the first one
 // while it grows, was an exception; the memory for it goes.
 func (s *slab[T]) reset() {
 	if len(s.chunks) > 1 {
-		*s = slab[T]{chunks: []chunk[T]{{fresh: 1}}, base: []*T{nil}}
-		s.growFirst(keptLen)
+		*s = slab[T]{chunks: []chunk[T]{{fresh: 1}}}
+		s.sizeFirst(keptLen)
 		return
 	}
 	c := &s.chunks[0]
-	if n := len(c.items); int(c.fresh) <= n/2 {
-		s.hold(0, make([]T, n/2))
-		s.room = n / 2
+	if n := int(s.first) / 2; int(c.fresh) <= n {
+		s.sizeFirst(n)
 	}
-	s.hand, s.inHand = 0, 0
+	s.inHand, s.taken = 0, 0
 	c.free, c.fresh, c.live = 0, 1, 0
 	s.open.add(0)
 }
 
 // putBack gives a free item to its chunk.
-func (s *slab[T]) putBack(i uint32, item *T) {
+func (s *slab[T]) putBack(i uint32) {
 	n := i >> chunkShift
 	c := &s.chunks[n]
-	if c.full() || n < s.lowest {
+	if n < s.lowest || s.full(n) {
 		s.reopen(n)
 	}
-	*link(item) = c.free
+	*link(s.at(i)) = c.free
 	c.free = i
 	if c.live--; c.live == 0 {
 		s.emptied(n)
@@ -166,7 +180,7 @@ func (s *slab[T]) putBack(i uint32, item *T) {
 func (s *slab[T]) reopen(n uint32) {
 	s.open.add(n)
 	if n < s.lowest {
-		if s.chunks[s.lowest].full() {
+		if s.full(s.lowest) {
 			s.open.remove(s.lowest)
 		}
 		s.lowest = n
@@ -182,10 +196,10 @@ func (s *slab[T]) makeRoom() {
 		return
 	}
 	if len(s.chunks) == 0 {
-		s.chunks, s.base = []chunk[T]{{fresh: 1}}, []*T{nil} // index zero is nobody's
+		s.chunks = []chunk[T]{{fresh: 1}} // index zero is nobody's
 	}
-	if n := len(s.chunks[0].items); n < chunkLen {
-		s.growFirst(max(firstLen, 2*n))
+	if s.first < chunkLen {
+		s.sizeFirst(max(firstLen, 2*int(s.first)))
 		return
 	}
 	n, ok := s.holes.min()
@@ -193,26 +207,25 @@ func (s *slab[T]) makeRoom() {
 		s.holes.remove(n)
 	} else {
 		n = uint32(len(s.chunks))
-		s.chunks, s.base = append(s.chunks, chunk[T]{}), append(s.base, nil)
+		s.chunks = append(s.chunks, chunk[T]{})
 	}
-	s.hold(n, make([]T, chunkLen))
+	s.chunks[n].items = unsafe.SliceData(make([]T, chunkLen))
 	s.room += chunkLen
 	s.open.add(n)
 	s.lowest = n
 }
 
-// growFirst makes the first chunk hold n items.
-func (s *slab[T]) growFirst(n int) {
-	c := &s.chunks[0]
-	s.room += n - len(c.items)
-	s.hold(0, append(make([]T, 0, n), c.items...)[:n])
+// sizeFirst makes the first chunk hold n items, of which it has the first ones already.
+func (s *slab[T]) sizeFirst(n int) {
+	c, items := &s.chunks[0], make([]T, n)
+	for o := range min(s.first, uint32(n)) {
+		items[o] = *s.at(o)
+	}
+	c.items = unsafe.SliceData(items)
+	s.room += n - int(s.first)
+	s.first = uint32(n)
 	s.open.add(0)
 	s.lowest = 0
-}
-
-// hold gives a chunk its memory.
-func (s *slab[T]) hold(n uint32, items []T) {
-	s.chunks[n].items, s.base[n] = items, unsafe.SliceData(items)
 }
 
 // emptied decides what becomes of a chunk whose last item went.
@@ -228,7 +241,7 @@ func (s *slab[T]) emptied(n uint32) {
 
 // giveBack leaves a chunk to the garbage collector.
 func (s *slab[T]) giveBack(n uint32) {
-	s.chunks[n], s.base[n] = chunk[T]{}, nil
+	s.chunks[n] = chunk[T]{}
 	s.room -= chunkLen
 	s.open.remove(n)
 	if s.lowest == n {
@@ -236,7 +249,7 @@ func (s *slab[T]) giveBack(n uint32) {
 	}
 	s.holes.add(n)
 	for k := len(s.chunks); s.chunks[k-1].items == nil; k-- {
-		s.chunks, s.base = s.chunks[:k-1], s.base[:k-1]
+		s.chunks = s.chunks[:k-1]
 		s.holes.remove(uint32(k - 1))
 	}
 }
@@ -244,12 +257,12 @@ func (s *slab[T]) giveBack(n uint32) {
 // liveBytes is the size of the items in use.
 func (s *slab[T]) liveBytes() int64 {
 	var t T
-	return int64(s.live) * int64(unsafe.Sizeof(t))
+	return int64(s.live()) * int64(unsafe.Sizeof(t))
 }
 
 // heldBytes is the memory that the slab holds: chunks and the tables of them.
 func (s *slab[T]) heldBytes() int64 {
 	var t T
 	return int64(s.room)*int64(unsafe.Sizeof(t)) + s.open.bytes() + s.holes.bytes() +
-		int64(cap(s.chunks))*int64(unsafe.Sizeof(chunk[T]{})) + int64(cap(s.base))*int64(unsafe.Sizeof(&t))
+		int64(cap(s.chunks))*int64(unsafe.Sizeof(chunk[T]{}))
 }

@@ -22,12 +22,12 @@ func (e *Engine) Bytes() int64 { return e.liveBytes() }
 // Stats counts without looking at requests; Capacity costs a step per 1024 items of memory.
 func (e *Engine) Stats() Stats {
 	s := Stats{
-		Requests:  e.requests.live,
+		Requests:  e.requests.live(),
 		Acquired:  e.acquired,
-		Waiting:   e.requests.live - e.acquired,
+		Waiting:   e.requests.live() - e.acquired,
 		Resources: e.resources,
-		Nodes:     e.nodes.live,
-		Entries:   e.entries.live,
+		Nodes:     e.nodes.live(),
+		Entries:   e.entries.live(),
 		Bytes:     e.liveBytes(),
 		Capacity:  int64(unsafe.Sizeof(*e)),
 	}

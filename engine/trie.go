@@ -37,7 +37,8 @@ type block struct {
 // edgeHash is the hash of an edge of the tree. Short segments are hashed here and not by maphash,
 // whose call costs more than the multiplication (wyhash, Wang Yi 2019, does the same): its two
 // words, which together hold every byte of the segment, are multiplied with secrets mixed in, and
-// so is the parent. Whoever picks segments and parents can't aim at a bucket without knowing them.
+// so is the parent: twice, as one multiplication alone leaves steps between parents that follow one
+// another. Whoever picks segments and parents can't aim at a bucket without knowing the secrets.
 func (e *Engine) edgeHash(parent uint32, seg []byte) uint32 {
 	var a, b uint64
 	switch n := len(seg); {
@@ -50,13 +51,17 @@ func (e *Engine) edgeHash(parent uint32, seg []byte) uint32 {
 	case n > 0:
 		a = uint64(seg[0]) | uint64(seg[n/2])<<8 | uint64(seg[n-1])<<16
 	}
-	hi, lo := bits.Mul64(a^e.secret[0], b^e.secret[1]^uint64(len(seg)))
-	hi, lo = bits.Mul64(hi^lo^e.secret[2], uint64(parent)^e.secret[3])
+	hi, lo := bits.Mul64(a^e.secret[0], b^e.secret[1]^uint64(parent)*e.secret[4])
+	hi, lo = bits.Mul64(hi^lo^e.secret[2], uint64(len(seg))^e.secret[3])
 	return uint32(hi ^ lo)
 }
 
-// find looks for a child in the chain that begins at i: zero if it isn't there.
-func (e *Engine) find(i, parent, h uint32, seg []byte) uint32 {
+// find looks for a child in its bucket: zero if it isn't there.
+func (e *Engine) find(b *bucket, parent, h uint32, seg []byte) uint32 {
+	i := uint32(0)
+	if b.may(h) {
+		i = b.head
+	}
 	for i != 0 {
 		n := e.nodes.at(i)
 		if n.hash == h && n.parent == parent && e.same(n, seg) {
@@ -72,7 +77,7 @@ func (e *Engine) walk(path [][]byte) uint32 {
 	i := e.root
 	for k := 0; k < len(path) && i != 0; k++ {
 		h := e.edgeHash(i, path[k])
-		i = e.find(*e.edges.bucket(h), i, h, path[k])
+		i = e.find(e.edges.bucket(h), i, h, path[k])
 	}
 	return i
 }
@@ -85,19 +90,15 @@ func (e *Engine) drop(i uint32, n *node) {
 	}
 	if i == e.root {
 		e.root = 0
-		e.nodes.free(i, n)
+		e.nodes.free(i)
 		return
 	}
-	p := e.edges.bucket(n.hash)
-	for *p != i {
-		p = &e.nodes.at(*p).chain
-	}
-	*p = n.chain
+	e.pull(i, n)
 	if n.size > inlineBytes {
 		e.freeText(n)
 	}
-	e.nodes.free(i, n)
-	if e.edges.count > leastBuckets && e.nodes.live < int(e.edges.count/2) {
+	e.nodes.free(i)
+	if e.edges.count > leastBuckets && e.nodes.live() < int(e.edges.count/2) {
 		e.shrinkEdges()
 	}
 }
@@ -120,14 +121,36 @@ func blocksFor(size int) int {
 	return (size - headBytes + blockBytes - 1) / blockBytes
 }
 
-// store keeps a segment that is too long for its node.
+// store keeps a segment. Short ones are moved and compared by words that overlap: it is done on every
+// edge, and a call of memmove takes longer.
 func (e *Engine) store(n *node, seg []byte) {
+	switch k := len(seg); {
+	case k > inlineBytes:
+		e.storeLong(n, seg)
+	case k >= 8:
+		last := binary.LittleEndian.Uint64(seg[k-8:])
+		binary.LittleEndian.PutUint64(n.text[:], binary.LittleEndian.Uint64(seg))
+		binary.LittleEndian.PutUint64(n.text[k-8:], last)
+	case k >= 4:
+		last := binary.LittleEndian.Uint32(seg[k-4:])
+		binary.LittleEndian.PutUint32(n.text[:], binary.LittleEndian.Uint32(seg))
+		binary.LittleEndian.PutUint32(n.text[k-4:], last)
+	default:
+		for j, c := range seg {
+			n.text[j] = c
+		}
+	}
+}
+
+// storeLong keeps a segment that is too long for its node.
+func (e *Engine) storeLong(n *node, seg []byte) {
 	copy(n.text[:headBytes], seg)
 	seg = seg[headBytes:]
 	next := uint32(0)
 	for len(seg) > 0 { // from the end, as each block names the next one
 		from := (len(seg) - 1) / blockBytes * blockBytes
-		i, b := e.blocks.alloc()
+		i := e.blocks.alloc()
+		b := e.blocks.at(i)
 		*b = block{next: next}
 		copy(b.text[:], seg[from:])
 		seg, next = seg[:from], i
@@ -139,9 +162,18 @@ func (e *Engine) same(n *node, seg []byte) bool {
 	if int(n.size) != len(seg) {
 		return false
 	}
-	if len(seg) <= inlineBytes {
-		return string(n.text[:len(seg)]) == string(seg)
+	switch k := len(seg); {
+	case k > inlineBytes:
+		return e.sameLong(n, seg)
+	case k >= 8:
+		return binary.LittleEndian.Uint64(n.text[:]) == binary.LittleEndian.Uint64(seg) &&
+			binary.LittleEndian.Uint64(n.text[k-8:]) == binary.LittleEndian.Uint64(seg[k-8:])
+	default:
+		return string(n.text[:k]) == string(seg)
 	}
+}
+
+func (e *Engine) sameLong(n *node, seg []byte) bool {
 	if string(n.text[:headBytes]) != string(seg[:headBytes]) {
 		return false
 	}
@@ -159,9 +191,8 @@ func (e *Engine) same(n *node, seg []byte) bool {
 
 func (e *Engine) freeText(n *node) {
 	for i := n.firstBlock(); i != 0; {
-		b := e.blocks.at(i)
-		next := b.next
-		e.blocks.free(i, b)
+		next := e.blocks.at(i).next
+		e.blocks.free(i)
 		i = next
 	}
 }
