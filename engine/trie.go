@@ -136,9 +136,7 @@ func (e *Engine) store(n *node, seg []byte) {
 		binary.LittleEndian.PutUint32(n.text[:], binary.LittleEndian.Uint32(seg))
 		binary.LittleEndian.PutUint32(n.text[k-4:], last)
 	default:
-		for j, c := range seg {
-			n.text[j] = c
-		}
+		copy(n.text[:], seg)
 	}
 }
 
