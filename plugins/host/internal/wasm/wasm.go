@@ -1,0 +1,179 @@
+// Package wasm reads WebAssembly binaries that nobody vouches for, and rewrites them so that whoever runs them
+// stays in control. It imports nothing but the standard library, and it executes nothing.
+//
+// Check comes first. It reads a whole module structurally and believes no number that the bytes present don't
+// bear out, so that its own memory is bounded by a small multiple of the file's size, and its time is linear.
+// It accepts what a compiler can be given without danger: the second version of the core specification, no
+// imported memories, tables or globals, and nothing that takes disproportionately long to compile (Limits).
+// It is no validation: types are the compiler's to judge.
+//
+// Meter rewrites a checked module so that the code it holds can't run for long without asking. A global, the
+// fuel, is charged all along the code; when it falls below zero the code calls an imported function, refuel,
+// which looks at the clock and either grants another slice or ends the call with a panic.
+//
+// Values are not safe for use by several goroutines, but different Modules are.
+package wasm
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Limits of what is worth compiling. Zero values are replaced by DefaultLimits'.
+type Limits struct {
+	Types         int // signatures
+	Params        int // parameters and results of a signature
+	Imports       int
+	Functions     int // defined
+	Tables        int
+	TableElements int // of all tables at the start together
+	Globals       int
+	Exports       int
+	Segments      int // of data, and of elements
+	Locals        int // of a function, parameters included
+	Branches      int // of a function: blocks, loops, conditions and branches
+	Targets       int // of a function's br_tables together
+	Depth         int // of blocks within blocks
+	Product       int // branches × locals, summed over all functions
+}
+
+// DefaultLimits are far above what compilers make of real programs, and far below what takes long.
+var DefaultLimits = Limits{
+	Types:         10_000,
+	Params:        256,
+	Imports:       1_000,
+	Functions:     100_000,
+	Tables:        16,
+	TableElements: 200_000,
+	Globals:       10_000,
+	Exports:       10_000,
+	Segments:      100_000,
+	Locals:        2048,
+	Branches:      4096,
+	Targets:       16_384,
+	Depth:         1024,
+	Product:       4_000_000,
+}
+
+// orDefaults is l with its zero values replaced.
+func (l Limits) orDefaults() Limits {
+	d := DefaultLimits
+	for _, f := range []struct{ v, d *int }{
+		{&l.Types, &d.Types}, {&l.Params, &d.Params}, {&l.Imports, &d.Imports}, {&l.Functions, &d.Functions},
+		{&l.Tables, &d.Tables}, {&l.TableElements, &d.TableElements}, {&l.Globals, &d.Globals},
+		{&l.Exports, &d.Exports}, {&l.Segments, &d.Segments}, {&l.Locals, &d.Locals}, {&l.Branches, &d.Branches},
+		{&l.Targets, &d.Targets}, {&l.Depth, &d.Depth}, {&l.Product, &d.Product},
+	} {
+		if *f.v == 0 {
+			*f.v = *f.d
+		}
+	}
+	return l
+}
+
+// Kind is what an import or an export is.
+type Kind byte
+
+// The kinds.
+const (
+	Function Kind = iota
+	Table
+	Mem
+	Global
+)
+
+func (k Kind) String() string {
+	if names := []string{"function", "table", "memory", "global"}; int(k) < len(names) {
+		return names[k]
+	}
+	return fmt.Sprintf("kind %d", byte(k))
+}
+
+// ValueType is the type of a parameter or a result, as the binary format has it.
+type ValueType byte
+
+// The types.
+const (
+	I32       ValueType = 0x7f
+	I64       ValueType = 0x7e
+	F32       ValueType = 0x7d
+	F64       ValueType = 0x7c
+	V128      ValueType = 0x7b
+	FuncRef   ValueType = 0x70
+	ExternRef ValueType = 0x6f
+)
+
+var valueTypes = map[ValueType]string{
+	I32: "i32", I64: "i64", F32: "f32", F64: "f64", V128: "v128", FuncRef: "funcref", ExternRef: "externref",
+}
+
+func (t ValueType) String() string {
+	if name, ok := valueTypes[t]; ok {
+		return name
+	}
+	return fmt.Sprintf("type %#x", byte(t))
+}
+
+func (t ValueType) valid() bool {
+	return t >= V128 && t <= I32 || t == FuncRef || t == ExternRef
+}
+
+// Signature is a function's type. Its slices are the module's memory.
+type Signature struct {
+	Params, Results []ValueType
+}
+
+func (s Signature) equal(o Signature) bool {
+	return slices.Equal(s.Params, o.Params) && slices.Equal(s.Results, o.Results)
+}
+
+// Import is a function that a module needs.
+type Import struct {
+	Module, Name string
+	Kind         Kind // always Function
+	Signature
+}
+
+// Export is what a module offers.
+type Export struct {
+	Name      string
+	Kind      Kind
+	Signature // of functions
+	index     uint32
+}
+
+// Memory is a memory's size in pages of 64 KiB.
+type Memory struct {
+	Min, Max uint32
+	HasMax   bool
+}
+
+// Module is a checked module.
+type Module struct {
+	// Bytes are the module without custom sections, except for a sound name section's function names, which
+	// make traces readable.
+	Bytes []byte
+
+	Imports  []Import
+	Exports  []Export
+	Memories []Memory // defined ones: one or none
+	HasStart bool
+
+	Functions int // defined ones
+	Tables    int
+	Globals   int
+	CodeBytes int // of all functions
+	Locals    int // of the function that has most, parameters included
+	Branches  int // of the function that has most
+	Product   int // branches × locals, summed over all functions
+
+	types    []Signature
+	funcs    []uint32 // the signatures of all functions, imported ones first
+	sections [sectionIDs]section
+}
+
+// signature is a function's.
+func (m *Module) signature(fn uint32) Signature { return m.types[m.funcs[fn]] }
+
+// imported says how many functions are.
+func (m *Module) imported() int { return len(m.Imports) }
