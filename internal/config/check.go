@@ -5,14 +5,19 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // checks are the rules that a tag can name. They get a string or a []string and say what it must be.
 var checks = map[string]func(any) error{
-	"listen":  func(v any) error { _, _, err := SplitListen(v.(string)); return err },
-	"origins": func(v any) error { return checkOrigins(v.([]string)) },
+	"listen":      func(v any) error { _, _, err := SplitListen(v.(string)); return err },
+	"origins":     func(v any) error { return checkOrigins(v.([]string)) },
+	"plugin name": func(v any) error { return checkPluginName(v.(string)) },
+	"file":        func(v any) error { return checkFile(v.(string)) },
+	"namespaces":  func(v any) error { return checkNamespaces(v.([]string)) },
 }
 
 // UnixPathBytes is the longest path of a unix socket that every system takes (macOS: 104 with its NUL).
@@ -69,6 +74,53 @@ func checkOrigin(o string) error {
 		return fmt.Errorf("must hold origins as browsers send them: %q instead of %q", strings.ToLower(plain), o)
 	case u.Scheme == "http" && u.Port() == "80", u.Scheme == "https" && u.Port() == "443":
 		return fmt.Errorf("must hold origins as browsers send them: without the port in %q", o)
+	}
+	return nil
+}
+
+// pluginNameBytes is the longest name of a plugin.
+const pluginNameBytes = 64
+
+var pluginName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
+
+func checkPluginName(name string) error {
+	if len(name) > pluginNameBytes {
+		return fmt.Errorf("must have at most %d bytes, but has %s", pluginNameBytes, group(int64(len(name))))
+	}
+	if !pluginName.MatchString(name) {
+		return fmt.Errorf(`must be letters, digits, "-", "_" and ".", but is %q`, name)
+	}
+	return nil
+}
+
+func checkFile(path string) error {
+	if path == "" {
+		return errors.New(`must name a file, but is ""`)
+	}
+	return nil
+}
+
+// namespaceBytes is the longest name that limits.namespace_name_bytes can allow.
+const namespaceBytes = 4096
+
+// checkNamespaces refuses what no namespace's name could match: a plugin that was meant to be asked
+// would not be.
+func checkNamespaces(patterns []string) error {
+	if len(patterns) == 0 {
+		return errors.New(`must hold at least one name, or "*" for all namespaces`)
+	}
+	for _, p := range patterns {
+		name := strings.TrimSuffix(p, "*")
+		switch {
+		case p == "":
+			return errors.New(`must hold names of namespaces, or beginnings that end in "*", but has ""`)
+		case strings.Contains(name, "*"):
+			return fmt.Errorf(`must hold names with "*" at the end only, but has %q`, p)
+		case len(name) > namespaceBytes:
+			return fmt.Errorf("must hold names of at most %s bytes, but has one of %s", group(namespaceBytes), group(int64(len(name))))
+		case strings.ContainsFunc(name, unicode.IsControl):
+			return fmt.Errorf("must hold names without control characters, but has %q", p)
+		}
 	}
 	return nil
 }

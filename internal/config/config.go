@@ -2,16 +2,19 @@
 // file, over it the environment, over it flags.
 //
 // Terms. A setting is one key with a value, named by its dotted path ("limits.message_bytes"); a
-// table groups settings. An origin is where a setting's value was given: a position in the file, a
-// variable, a flag, or nowhere (the default). A fault is one thing that is wrong, with its origin.
+// table groups settings. Plugins are a list of tables, of which config.toml has an example only; their
+// settings are named by PluginKey. An origin is where a setting's value was given: a position in the
+// file, a variable, a flag, or nowhere (the default). A fault is one thing that is wrong, with its
+// origin.
 //
-// Invariants. The fields of Config and the keys of config.toml are the same set, and the defaults
-// are valid. Load returns either a Loaded without faults or all the faults there are, never the
-// first only. What isn't a setting is a fault: nothing is ignored, nothing is guessed.
+// Invariants. The fields of Config and the keys of config.toml are the same set, those of Plugin and of
+// the example too, and the defaults are valid. Load returns either a Loaded without faults or all the
+// faults there are, never the first only. What isn't a setting is a fault: nothing is ignored, nothing
+// is guessed. Only a plugin's config may hold anything.
 //
 // Load may be called from anywhere, any number of times; a Loaded is not changed after it is
 // returned. The package opens no file but the one it is told to, and does not judge what is behind a
-// setting (whether a certificate fits its key, whether a directory can be written): its callers do.
+// setting (whether a certificate fits its key, whether a plugin can be loaded): its callers do.
 package config
 
 import "time"
@@ -20,11 +23,12 @@ import "time"
 // and durations; oneof lists the words of an enumeration; check names a rule of check.go; restart
 // marks what a reload can't change.
 type Config struct {
-	Server Server `toml:"server"`
-	Limits Limits `toml:"limits"`
-	Locks  Locks  `toml:"locks"`
-	State  State  `toml:"state"`
-	Log    Log    `toml:"log"`
+	Server  Server   `toml:"server"`
+	Limits  Limits   `toml:"limits"`
+	Locks   Locks    `toml:"locks"`
+	State   State    `toml:"state"`
+	Log     Log      `toml:"log"`
+	Plugins []Plugin `toml:"plugins"` // in the order in which they are asked; at most PluginsMax
 }
 
 // Server says where the server listens and to whom it talks.
@@ -33,6 +37,7 @@ type Server struct {
 	Loops          int           `toml:"loops" min:"0" max:"256" restart:"yes"`
 	AllowedOrigins []string      `toml:"allowed_origins" check:"origins"`
 	Drain          time.Duration `toml:"drain" min:"0s" max:"1h"`
+	PluginsPoll    time.Duration `toml:"plugins_poll" min:"0s" max:"1h"`
 	TLS            TLS           `toml:"tls"`
 }
 
@@ -91,4 +96,19 @@ type Log struct {
 	Format  string `toml:"format" oneof:"text json" restart:"yes"`
 	Clients bool   `toml:"clients"`
 	Locks   bool   `toml:"locks"`
+}
+
+// Plugin is one table [[plugins]]. The built-in file has none that could hold the defaults, so they are
+// tags: default is the value as a variable would give it, required an example of what can't be left out.
+type Plugin struct {
+	Name        string        `toml:"name" check:"plugin name" required:"\"acl\""`
+	Path        string        `toml:"path" check:"file" required:"\"/etc/locktopus/acl.wasm\""`
+	Hooks       []string      `toml:"hooks" oneof:"authenticate authorize normalize" required:"[\"authorize\"]"`
+	Namespaces  []string      `toml:"namespaces" check:"namespaces" default:"*"`
+	ModuleBytes int           `toml:"module_bytes" min:"8" max:"67108864" default:"8388608"`
+	MemoryBytes int64         `toml:"memory_bytes" min:"65536" max:"1073741824" default:"16777216"`
+	CallTimeout time.Duration `toml:"call_timeout" min:"1ms" max:"1s" default:"5ms"`
+	InitTimeout time.Duration `toml:"init_timeout" min:"10ms" max:"1m" default:"1s"`
+	LogLines    int           `toml:"log_lines" min:"0" max:"10000" default:"100"`
+	Config      []byte        `toml:"config"` // a JSON object with sorted keys, at most PluginConfigBytes; nil: none was given
 }

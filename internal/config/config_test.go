@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,13 +28,14 @@ func TestDefaultsAreValidAndSpokenFor(t *testing.T) {
 	l, err := Load(Input{})
 	require.NoError(t, err)
 	require.Equal(t, Server{
-		Listen: "127.0.0.1:9009", AllowedOrigins: []string{"*"}, Drain: 10 * time.Second,
+		Listen: "127.0.0.1:9009", AllowedOrigins: []string{"*"}, Drain: 10 * time.Second, PluginsPoll: 2 * time.Second,
 	}, l.Server)
 	require.Equal(t, 65536, l.Limits.MessageBytes)
 	require.Equal(t, int64(4<<30), l.Limits.NamespaceBytes)
 	require.Equal(t, Locks{time.Minute, 168 * time.Hour}, l.Locks)
 	require.Equal(t, State{DirAuto, 100_000_000}, l.State)
 	require.Equal(t, Log{Level: "info", Format: "text"}, l.Log)
+	require.Empty(t, l.Plugins)
 }
 
 func TestEveryFieldIsInTheFileAndTheReverse(t *testing.T) {
@@ -63,14 +65,14 @@ func TestTheFileSpeaksInTheOrderOfTheStruct(t *testing.T) {
 	require.Equal(t, inStruct, inFile)
 }
 
-// comments maps each key of the built-in file to the comment lines straight above it.
-func comments() map[string]string {
+// comments maps each key of a file to the comment lines straight above it.
+func comments(doc string) map[string]string {
 	out := map[string]string{}
-	for _, m := range locate(locktopus.ConfigTOML) {
+	for _, m := range locate(doc) {
 		if m.end == 0 {
 			continue
 		}
-		lines := strings.Split(locktopus.ConfigTOML[:m.path[len(m.path)-1].at], "\n")
+		lines := strings.Split(doc[:m.path[len(m.path)-1].at], "\n")
 		text := ""
 		for i := len(lines) - 2; i >= 0 && strings.HasPrefix(lines[i], "#"); i-- {
 			text = strings.TrimPrefix(lines[i], "#") + text
@@ -81,15 +83,21 @@ func comments() map[string]string {
 }
 
 func TestCommentsStateTheRangesThatAreChecked(t *testing.T) {
-	said := comments()
+	said := comments(locktopus.ConfigTOML)
 	for _, s := range settings {
-		if s.max != 0 {
-			require.Contains(t, said[s.key], "Range: "+s.rangeText()+".", s.key)
-		}
-		for _, w := range s.oneof {
-			require.Contains(t, said[s.key], fmt.Sprintf("%q", w), s.key)
-		}
+		requireSaid(t, s, said[s.key])
 		require.Equal(t, s.restart, strings.Contains(said[s.key], "Needs a restart."), s.key)
+	}
+}
+
+// requireSaid: a comment states what a setting may be.
+func requireSaid(t *testing.T, s *setting, comment string) {
+	t.Helper()
+	if s.max != 0 {
+		require.Contains(t, comment, "Range: "+s.rangeText()+".", s.key)
+	}
+	for _, w := range s.oneof {
+		require.Contains(t, comment, fmt.Sprintf("%q", w), s.key)
 	}
 }
 
@@ -162,7 +170,6 @@ var faults = []struct{ name, text, want string }{
 	{"no table at all", "listen = \":1\"", `my.toml:1:1: unknown key "listen", did you mean "listen" in [server]?`},
 	{"unknown table once", "[sever]\nlisten = \":1\"\nloops = 2\n[sever.tls]\ncert=\"\"", `my.toml:1:2: unknown table "sever", did you mean "server"?`},
 	{"unknown, nothing near", "[server]\nxyzzyxyzzy = 1", `my.toml:2:1: unknown key "xyzzyxyzzy" in [server]`},
-	{"plugins", "[[plugins]]\nfile = \"a.wasm\"", `my.toml:1:3: unknown table "plugins"`},
 	{"other case", "[Server]\nListen = \":1\"", `my.toml:1:2: unknown table "Server", did you mean "server"?`},
 	{"dotted", "server.tls . crt = 1", `my.toml:1:14: unknown key "crt" in [server.tls], did you mean "cert"?`},
 	{"dotted, first word", "servr.listen = 1", `my.toml:1:1: unknown table "servr", did you mean "server"?`},
@@ -202,6 +209,8 @@ var faults = []struct{ name, text, want string }{
 	{"cross: output", "[limits]\noutput_bytes = 5000", `my.toml:2:1: limits.pause_reading_bytes must be at most limits.output_bytes, but 65_536 is more than 5000`},
 	{"cross: abandon", "[locks]\nabandon_timeout_max = \"1s\"", `my.toml:2:1: locks.default_abandon_timeout must be at most locks.abandon_timeout_max, but 1m is more than 1s`},
 	{"twice", "[log]\nlevel = \"info\"\nlevel = \"info\"", `my.toml:3:`},
+	{"byte order mark", "\ufeffa = 1", `my.toml:1:1: unknown key "a"`},
+	{"another byte order mark", "\xff\xfeplugins = 1", `my.toml:1:1: "plugins" is a list of tables: write [[plugins]] above the settings of each plugin`},
 	{"no TOML", "[log]\nlevel = \n", `my.toml:2:`},
 }
 
@@ -348,25 +357,87 @@ func keysOf(doc string) (library, located []string, ok bool) {
 		library = append(library, fmt.Sprintf("%q", []string(k)))
 	}
 	for _, m := range locate(doc) {
-		names := make([]string, len(m.path))
-		for i, s := range m.path {
-			names[i] = s.name
+		var names []string
+		for _, s := range m.path {
+			if s.item == 0 {
+				names = append(names, s.name)
+			}
 		}
-		located = append(located, fmt.Sprintf("%q", names))
+		if !m.isInlineTable() {
+			located = append(located, fmt.Sprintf("%q", names))
+		}
 	}
 	return library, located, true
+}
+
+// hasEmptyWord looks into a key of keysOf.
+func hasEmptyWord(key string) bool { return regexp.MustCompile(`[\[ ]""`).MatchString(key) }
+
+// placesOf is where a document's tables have keys and its arrays have tables: what the library decoded,
+// and what the paths of locate lead to.
+func placesOf(t testing.TB, doc string) (library, located map[string]bool) {
+	tree := map[string]any{}
+	_, err := toml.Decode(doc, &tree)
+	require.NoError(t, err)
+	library, located = map[string]bool{}, map[string]bool{}
+	listPlaces(tree, "", library)
+	for _, m := range locate(doc) {
+		at, value := "", any(tree)
+		for _, s := range m.path {
+			ok := true
+			if s.item > 0 {
+				list, _ := elements(value)
+				require.LessOrEqual(t, s.item, len(list), "%v in %s", m.path, doc)
+				at, value = fmt.Sprintf("%s[%d]", at, s.item), list[s.item-1]
+			} else {
+				table, _ := value.(map[string]any)
+				value, ok = table[s.name]
+				at = fmt.Sprintf("%s.%q", at, s.name)
+			}
+			require.True(t, ok, "%v in %s", m.path, doc)
+			if _, isTable := value.(map[string]any); isTable || s.item == 0 {
+				located[at] = true
+			}
+		}
+	}
+	return library, located
+}
+
+func listPlaces(value any, at string, into map[string]bool) {
+	if table, ok := value.(map[string]any); ok {
+		for name, v := range table {
+			at := fmt.Sprintf("%s.%q", at, name)
+			into[at] = true
+			listPlaces(v, at, into)
+		}
+	}
+	list, _ := elements(value)
+	for i, v := range list {
+		at := fmt.Sprintf("%s[%d]", at, i+1)
+		if _, ok := v.(map[string]any); ok {
+			into[at] = true
+		}
+		listPlaces(v, at, into)
+	}
 }
 
 var documents = []string{
 	locktopus.ConfigTOML,
 	"",
 	"a = 1",
+	"\xff\xfea = 1",
+	"\xfe\xffplugins = [{}]",
 	"\ufeffa = 1\r\n[b]\r\nc.d . \"e.f\" = 2 # = [x]\r\n",
 	"a = \"\"\"\"\"x\"\" \\\"\"\"\" # \n b = '''\n''x'''''\nc = '\\'\nd = \"\\\\\"",
 	"[a.b]\nc = [1, [2, \"]\"], # ]\n 3,]\nd = {}\n[[e]]\n[[e]]\nf = 07:32:00\n",
 	"a = { b = { c = 1, d = [ { e = 1 }, { e = 2 } ] }, \"f\" = 1979-05-27 07:32:00 }\ng=1",
 	"a = 1 # \"\n'b c' = '#'\n\"\\u00e9\" = 2",
 	"[ a . 'b' ]\n[ [",
+	"[[a]]\nb = 1\n[[a.c]]\n[a.c.d]\ne.f = 1\n[[a.c]]\n[[a]]\n[a.c]\nd = [[{x = 1}, 2], [], [[{}, {y = [{}]}]]]\n",
+	"[a]\n[[a.b]]\nc = { d = [ { e.f = 1 }, { e.f = 2 }, 3 ] }\n[[a.b]]\n[x.y]\n[[x.y.z]]\n",
+	"plugins = [{name = \"a\", config = {x = [{y = 1}]}}, {name = \"b\", config.x = [{y = 1}]}, 3]\n",
+	"[[plugins]]\nname = \"a\"\npath = \"a\"\nhooks = [\"authorize\"]\n[plugins.config]\nx = 1e22\n[[plugins.config.y]]\nz = 07:32:00\n[[plugins.config.y]]\n" +
+		"[[plugins]]\nname = \"b.c\"\npath = \"a\"\nhooks = [\"normalize\"]\nconfig = {\"\u00e9 #\" = [[-0.0, 1979-05-27 07:32:00], [{\"a.b\" = true}]], e = {}, f = []}\n",
 }
 
 func TestLocateAgreesWithTheLibrary(t *testing.T) {
@@ -374,6 +445,8 @@ func TestLocateAgreesWithTheLibrary(t *testing.T) {
 		library, located, ok := keysOf(doc)
 		if ok {
 			require.Equal(t, library, located, doc)
+			decoded, found := placesOf(t, doc)
+			require.Equal(t, decoded, found, doc)
 		}
 	}
 }
@@ -391,6 +464,10 @@ func FuzzLocate(f *testing.F) {
 		library, located, ok := keysOf(doc)
 		if ok {
 			require.Equal(t, library, located)
+			if !slices.ContainsFunc(library, hasEmptyWord) { // the library can lose what is in an array of that name
+				decoded, found := placesOf(t, doc)
+				require.Equal(t, decoded, found)
+			}
 		}
 	})
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -38,10 +39,19 @@ func (ld *loader) environ(environ []string) {
 		case s != nil:
 			ld.text(s, value, o)
 		case otherPrograms[name], isServiceLink(name, value):
+		case isPlugins(name):
+			ld.fault(o, "plugins can't be set by environment: write them into the file, each below its own [[plugins]]")
 		default:
 			ld.fault(o, "unknown setting%s", didYouMean(name, envNames()))
 		}
 	}
+}
+
+// isPlugins: meant for [[plugins]], and not for a setting whose table was left out.
+func isPlugins(name string) bool {
+	rest, ok := strings.CutPrefix(name, envPrefix+"PLUGINS")
+	return ok && (rest == "" || rest[0] == '_') &&
+		!slices.ContainsFunc(settings, func(s *setting) bool { return strings.HasSuffix(s.env, "_PLUGINS"+rest) })
 }
 
 func envNames() []string {

@@ -33,7 +33,7 @@ type Flag struct {
 // Loaded is a valid configuration that remembers where its values came from.
 type Loaded struct {
 	Config
-	origins map[string]origin // by key; absent: the default
+	origins map[string]origin // by key, of plugins by PluginKey; absent: the default
 }
 
 // origin is where a value was given. rank orders faults: by source, then by place.
@@ -163,10 +163,11 @@ func (ld *loader) document(path, doc string) {
 		ld.fault(o, "%s", pe.Message)
 		return
 	}
-	d := document{loader: ld, path: path, doc: doc, tree: tree, done: map[*node]bool{}, unknown: map[string]bool{}}
-	for _, m := range locate(doc) {
+	d := document{loader: ld, path: path, doc: doc, tree: tree, marks: locate(doc), done: map[*node]bool{}, unknown: map[string]bool{}}
+	for _, m := range d.marks {
 		d.apply(m)
 	}
+	d.plugins()
 }
 
 // document is a file being applied. Each node is set or blamed once, however often its keys occur.
@@ -174,6 +175,7 @@ type document struct {
 	*loader
 	path, doc string
 	tree      map[string]any
+	marks     []mark
 	done      map[*node]bool
 	unknown   map[string]bool
 }
@@ -193,14 +195,21 @@ func (d *document) apply(m mark) {
 		}
 		value = table[seg.name]
 		child := n.children[seg.name]
-		last := i == len(m.path)-1
 		switch {
 		case child == nil:
-			d.unknownKey(n, m.path[:i+1], last && m.end > 0)
+			if full := join(m.path[:i+1]); !d.unknown[full] {
+				d.unknown[full] = true
+				d.unknownKey(m, i, suggest(n, seg.name))
+			}
 			return
 		case child.setting != nil:
-			d.setting(child, value, m, i)
+			if !d.done[child] {
+				d.done[child] = true
+				d.setting(child.setting, &d.into.Config, child.setting.key, value, m, i)
+			}
 			return
+		case child.plugins:
+			return // all of them together, see plugins
 		}
 		if _, ok := value.(map[string]any); !ok {
 			d.notTable(child, value, m.path[:i+1])
@@ -210,20 +219,46 @@ func (d *document) apply(m mark) {
 	}
 }
 
-func (d *document) setting(n *node, value any, m mark, i int) {
-	if d.done[n] {
-		return
-	}
-	d.done[n] = true
+// setting applies the value of the key that ends at m.path[i]. The name is the setting's in faults and
+// for Where.
+func (d *document) setting(s *setting, owner any, name string, value any, m mark, i int) {
 	at := m.path[i].at
-	if err := n.setting.set(&d.into.Config, value); err != nil {
-		if i == len(m.path)-1 && m.end > 0 {
-			at = m.start
-		}
-		d.fault(d.origin(at), "%s %v", n.setting.key, err)
+	err := s.set(owner, value)
+	if err == nil {
+		d.into.origins[name] = d.origin(at)
 		return
 	}
-	d.into.origins[n.setting.key] = d.origin(at)
+	if i == len(m.path)-1 && m.end > 0 {
+		at = m.start
+	}
+	inside, ok := errors.AsType[tableFaults](err)
+	if !ok {
+		inside = tableFaults{{what: err.Error()}}
+	}
+	for _, f := range inside {
+		if len(f.path) == 0 {
+			d.fault(d.origin(at), "%s %s", name, f.what)
+			continue
+		}
+		at := d.valueAt(slices.Concat(m.path[:i+1], f.path), at)
+		d.fault(d.origin(at), "%s.%s %s", name, join(f.path), f.what)
+	}
+}
+
+// valueAt is the offset of a key's value, or of the key where it first comes up if it has only what is
+// below it, or otherwise.
+func (d *document) valueAt(path []segment, otherwise int) int {
+	same := func(a, b segment) bool { return a.name == b.name && a.item == b.item }
+	for _, m := range d.marks {
+		if len(m.path) < len(path) || !slices.EqualFunc(m.path[:len(path)], path, same) {
+			continue
+		}
+		if len(m.path) == len(path) && m.end > 0 {
+			return m.start
+		}
+		return m.path[len(path)-1].at
+	}
+	return otherwise
 }
 
 func (d *document) notTable(n *node, value any, path []segment) {
@@ -240,23 +275,18 @@ func (d *document) notTable(n *node, value any, path []segment) {
 	d.fault(o, "%q is a table: write [%s] and its settings below it", name, name)
 }
 
-// unknownKey blames the last segment of path, which n doesn't have.
-func (d *document) unknownKey(n *node, path []segment, key bool) {
-	full := join(path)
-	if d.unknown[full] {
-		return
-	}
-	d.unknown[full] = true
-	seg := path[len(path)-1]
-	what := "table"
-	if key {
+// unknownKey blames the segment m.path[i], which its table doesn't have. The hint is what may help.
+func (d *document) unknownKey(m mark, i int, hint string) {
+	what, in := "table", ""
+	if i == len(m.path)-1 && m.end > 0 {
 		what = "key"
 	}
-	in := ""
-	if len(path) > 1 {
-		in = " in [" + join(path[:len(path)-1]) + "]"
+	if table := m.path[:i]; isElement(table) {
+		in = " in [[" + join(table) + "]]"
+	} else if i > 0 {
+		in = " in [" + join(table) + "]"
 	}
-	d.fault(d.origin(seg.at), "unknown %s %q%s%s", what, seg.name, in, suggest(n, seg.name))
+	d.fault(d.origin(m.path[i].at), "unknown %s %q%s%s", what, m.path[i].name, in, hint)
 }
 
 // suggest looks among the node's own names first, then for a setting of that name elsewhere.
@@ -264,24 +294,32 @@ func suggest(n *node, name string) string {
 	if s := didYouMean(name, n.order); s != "" {
 		return s
 	}
-	var keys, last []string
+	var keys, last, tables []string
 	for _, s := range settings {
 		keys = append(keys, s.key)
 		last = append(last, s.path[len(s.path)-1])
+		tables = append(tables, "["+strings.Join(s.path[:len(s.path)-1], ".")+"]")
+	}
+	for _, s := range pluginSettings {
+		last = append(last, s.key)
+		tables = append(tables, "[[plugins]]")
 	}
 	if s := didYouMean(name, keys); s != "" {
 		return s
 	}
 	if i := slices.Index(last, Nearest(name, last)); i >= 0 {
-		return fmt.Sprintf(", did you mean %q in [%s]?", last[i], strings.Join(settings[i].path[:len(settings[i].path)-1], "."))
+		return fmt.Sprintf(", did you mean %q in %s?", last[i], tables[i])
 	}
 	return ""
 }
 
+// join writes the words of a path as TOML does, without the elements between them.
 func join(path []segment) string {
-	key := make(toml.Key, len(path))
-	for i, s := range path {
-		key[i] = s.name
+	key := make(toml.Key, 0, len(path))
+	for _, s := range path {
+		if s.item == 0 {
+			key = append(key, s.name)
+		}
 	}
 	return key.String()
 }
@@ -325,10 +363,18 @@ func (ld *loader) across() {
 	}
 }
 
-// Where is where a setting was given, in the form of Fault.Where.
+// Where is where a setting was given, in the form of Fault.Where. It knows the keys of settings, and
+// those that PluginKey makes: a plugin begins where its [[plugins]] stands, and what it leaves to the
+// default is there too.
 func (l *Loaded) Where(key string) string {
 	if o, ok := l.origins[key]; ok {
 		return o.where
+	}
+	for _, p := range l.Plugins {
+		whole := PluginKey(p.Name)
+		if strings.HasPrefix(key, whole+".") {
+			return l.origins[whole].where
+		}
 	}
 	return "default"
 }

@@ -3,43 +3,50 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// setting describes one key: where its value lives in a Config and what it may be.
+// setting describes one key: where its value lives in a Config or a Plugin, which is its owner, and what
+// it may be.
 type setting struct {
-	key      string   // dotted path
+	key      string   // dotted path, from the owner
 	path     []string // the same, apart
-	env      string   // name of its environment variable
-	index    []int    // reflect path into Config
+	env      string   // name of its environment variable; a Plugin's has none
+	index    []int    // reflect path into the owner
 	kind     reflect.Type
-	min, max int64 // of integers, and of durations in nanoseconds; both zero if unbounded
-	oneof    []string
+	min, max int64           // of integers, and of durations in nanoseconds; both zero if unbounded
+	oneof    []string        // the words it may be, or that an array may hold
 	check    func(any) error // nil: no rule of its own
 	restart  bool
+	initial  string // of a Plugin's that may be left out: its default as text; "": its zero value
+	required string // of a Plugin's that may not: an example
 }
 
-// node is a table of the schema, or, with a setting, a leaf.
+// node is a table of the schema, or, with a setting, a leaf, or the list of plugins.
 type node struct {
 	children map[string]*node
 	order    []string // names of the children as declared
 	setting  *setting
+	plugins  bool
 }
 
 var (
-	schema, settings = describe()
-	byEnv            = indexByEnv(settings)
+	schema, settings             = describe(reflect.TypeFor[Config]())
+	pluginSchema, pluginSettings = describe(reflect.TypeFor[Plugin]())
+	byEnv                        = indexByEnv(settings)
 
 	durationType = reflect.TypeFor[time.Duration]()
 	stringsType  = reflect.TypeFor[[]string]()
+	jsonType     = reflect.TypeFor[[]byte]()
 )
 
-// describe turns Config's fields and tags into the schema. A tag it can't read is our fault: it panics.
-func describe() (*node, []*setting) {
+// describe turns a struct's fields and tags into its schema. A tag it can't read is our fault: it panics.
+func describe(owner reflect.Type) (*node, []*setting) {
 	var all []*setting
-	root := describeTable(reflect.TypeFor[Config](), nil, nil, &all)
+	root := describeTable(owner, nil, nil, &all)
 	return root, all
 }
 
@@ -54,13 +61,16 @@ func describeTable(t reflect.Type, path []string, index []int, all *[]*setting) 
 		p := append(append([]string(nil), path...), name)
 		ix := append(append([]int(nil), index...), i)
 		n.order = append(n.order, name)
-		if f.Type.Kind() == reflect.Struct {
+		switch {
+		case f.Type.Kind() == reflect.Struct:
 			n.children[name] = describeTable(f.Type, p, ix, all)
-			continue
+		case f.Type == reflect.TypeFor[[]Plugin]():
+			n.children[name] = &node{plugins: true}
+		default:
+			s := describeSetting(f, p, ix)
+			n.children[name] = &node{setting: s}
+			*all = append(*all, s)
 		}
-		s := describeSetting(f, p, ix)
-		n.children[name] = &node{setting: s}
-		*all = append(*all, s)
 	}
 	return n
 }
@@ -68,15 +78,16 @@ func describeTable(t reflect.Type, path []string, index []int, all *[]*setting) 
 func describeSetting(f reflect.StructField, path []string, index []int) *setting {
 	key := strings.Join(path, ".")
 	s := &setting{
-		key:     key,
-		path:    path,
-		env:     envPrefix + strings.ToUpper(strings.ReplaceAll(key, ".", "_")),
-		index:   index,
-		kind:    f.Type,
-		min:     bound(f, "min"),
-		max:     bound(f, "max"),
-		oneof:   strings.Fields(f.Tag.Get("oneof")),
-		restart: f.Tag.Get("restart") == "yes",
+		key:      key,
+		path:     path,
+		index:    index,
+		kind:     f.Type,
+		min:      bound(f, "min"),
+		max:      bound(f, "max"),
+		oneof:    strings.Fields(f.Tag.Get("oneof")),
+		restart:  f.Tag.Get("restart") == "yes",
+		initial:  f.Tag.Get("default"),
+		required: f.Tag.Get("required"),
 	}
 	if name := f.Tag.Get("check"); name != "" {
 		s.check = checks[name]
@@ -106,9 +117,11 @@ func bound(f reflect.StructField, tag string) int64 {
 	return n
 }
 
+// indexByEnv names the environment variables of settings.
 func indexByEnv(all []*setting) map[string]*setting {
 	m := make(map[string]*setting, len(all))
 	for _, s := range all {
+		s.env = envPrefix + strings.ToUpper(strings.ReplaceAll(s.key, ".", "_"))
 		if m[s.env] != nil {
 			panic("config: two settings share " + s.env)
 		}
@@ -117,35 +130,38 @@ func indexByEnv(all []*setting) map[string]*setting {
 	return m
 }
 
-func (s *setting) field(c *Config) reflect.Value {
-	return reflect.ValueOf(c).Elem().FieldByIndex(s.index)
+// field is the setting's place in its owner, a *Config or a *Plugin.
+func (s *setting) field(owner any) reflect.Value {
+	return reflect.ValueOf(owner).Elem().FieldByIndex(s.index)
 }
 
-// set stores a value as TOML gives it (int64, string, bool, []any). The error says what the value
-// must be, to follow the setting's name; c is unchanged then.
-func (s *setting) set(c *Config, raw any) error {
+// set stores a value as TOML gives it (int64, string, bool, []any, map[string]any). The error says what
+// the value must be, to follow the setting's name; the owner is unchanged then.
+func (s *setting) set(owner any, raw any) error {
 	switch s.kind {
 	case durationType:
-		return s.setDuration(c, raw)
+		return s.setDuration(owner, raw)
 	case stringsType:
-		return s.setStrings(c, raw)
+		return s.setStrings(owner, raw)
+	case jsonType:
+		return s.setTable(owner, raw)
 	}
 	switch s.kind.Kind() {
 	case reflect.String:
-		return s.setString(c, raw)
+		return s.setString(owner, raw)
 	case reflect.Bool:
 		b, ok := raw.(bool)
 		if !ok {
 			return fmt.Errorf("must be true or false, but is %s", describeValue(raw))
 		}
-		s.field(c).SetBool(b)
+		s.field(owner).SetBool(b)
 		return nil
 	default:
-		return s.setInteger(c, raw)
+		return s.setInteger(owner, raw)
 	}
 }
 
-func (s *setting) setInteger(c *Config, raw any) error {
+func (s *setting) setInteger(owner any, raw any) error {
 	n, ok := raw.(int64)
 	if !ok {
 		return fmt.Errorf("must be an integer, but is %s", describeValue(raw))
@@ -153,7 +169,7 @@ func (s *setting) setInteger(c *Config, raw any) error {
 	if n < s.min || n > s.max {
 		return fmt.Errorf("must be from %s, but is %s", s.rangeText(), group(n))
 	}
-	f := s.field(c)
+	f := s.field(owner)
 	if f.CanUint() {
 		f.SetUint(uint64(n))
 	} else {
@@ -162,7 +178,7 @@ func (s *setting) setInteger(c *Config, raw any) error {
 	return nil
 }
 
-func (s *setting) setDuration(c *Config, raw any) error {
+func (s *setting) setDuration(owner any, raw any) error {
 	text, ok := raw.(string)
 	if !ok {
 		return fmt.Errorf(`must be a duration in quotes, such as "10s", but is %s`, describeValue(raw))
@@ -174,11 +190,11 @@ func (s *setting) setDuration(c *Config, raw any) error {
 	if int64(d) < s.min || int64(d) > s.max {
 		return fmt.Errorf("must be from %s, but is %s", s.rangeText(), shortDuration(d))
 	}
-	s.field(c).SetInt(int64(d))
+	s.field(owner).SetInt(int64(d))
 	return nil
 }
 
-func (s *setting) setString(c *Config, raw any) error {
+func (s *setting) setString(owner any, raw any) error {
 	text, ok := raw.(string)
 	if !ok {
 		return fmt.Errorf("must be a string in quotes, but is %s", describeValue(raw))
@@ -194,7 +210,7 @@ func (s *setting) setString(c *Config, raw any) error {
 			return err
 		}
 	}
-	s.field(c).SetString(text)
+	s.field(owner).SetString(text)
 	return nil
 }
 
@@ -210,7 +226,7 @@ func (s *setting) checkWord(text string) error {
 	return fmt.Errorf("must be %s, but is %q%s", orList(s.oneof), text, didYouMean(text, s.oneof))
 }
 
-func (s *setting) setStrings(c *Config, raw any) error {
+func (s *setting) setStrings(owner any, raw any) error {
 	list, ok := raw.([]any)
 	if !ok {
 		return fmt.Errorf(`must be an array of strings, such as ["a", "b"], but is %s`, describeValue(raw))
@@ -223,12 +239,48 @@ func (s *setting) setStrings(c *Config, raw any) error {
 		}
 		out = append(out, text)
 	}
+	if err := s.checkWords(out); err != nil {
+		return err
+	}
 	if s.check != nil {
 		if err := s.check(out); err != nil {
 			return err
 		}
 	}
-	s.field(c).Set(reflect.ValueOf(out))
+	s.field(owner).Set(reflect.ValueOf(out))
+	return nil
+}
+
+// checkWords wants some of the words of an enumeration, each once.
+func (s *setting) checkWords(list []string) error {
+	if len(s.oneof) == 0 {
+		return nil
+	}
+	if len(list) == 0 {
+		return fmt.Errorf("must hold at least one of %s", orList(s.oneof))
+	}
+	for i, w := range list {
+		if !slices.Contains(s.oneof, w) {
+			return fmt.Errorf("must hold %s, but has %q%s", orList(s.oneof), w, didYouMean(w, s.oneof))
+		}
+		if slices.Contains(list[:i], w) {
+			return fmt.Errorf("must hold each word once, but has %q twice", w)
+		}
+	}
+	return nil
+}
+
+// setTable keeps a table as JSON.
+func (s *setting) setTable(owner any, raw any) error {
+	table, ok := raw.(map[string]any)
+	if !ok {
+		return fmt.Errorf("must be a table: write [plugins.%s] and its settings below it, but is %s", s.key, describeValue(raw))
+	}
+	text, err := tableJSON(table)
+	if err != nil {
+		return err
+	}
+	s.field(owner).SetBytes(text)
 	return nil
 }
 
@@ -261,9 +313,9 @@ func (s *setting) parse(text string) (any, error) {
 	return n, nil
 }
 
-// format is the setting's value in c as TOML writes it.
-func (s *setting) format(c *Config) string {
-	f := s.field(c)
+// format is the setting's value as TOML writes it; a table has no such format, see printPlugin.
+func (s *setting) format(owner any) string {
+	f := s.field(owner)
 	switch {
 	case s.kind == durationType:
 		return quote(shortDuration(time.Duration(f.Int())))

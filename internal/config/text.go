@@ -70,8 +70,10 @@ func describeValue(v any) string {
 		return "the number " + strconv.FormatFloat(v, 'g', -1, 64)
 	case bool:
 		return strconv.FormatBool(v)
-	case []any, []map[string]any:
+	case []any:
 		return "an array"
+	case []map[string]any:
+		return "an array of tables"
 	case map[string]any:
 		return "a table"
 	default:
