@@ -39,7 +39,7 @@ func C(t testing.TB, file string, more ...string) []byte {
 	t.Helper()
 	out := output(t)
 	return run(t, command(EnvClang, "clang", more, "-std=c11", "-Wall", "-Wextra", "-Werror",
-		"--target=wasm32", "-O2", "-nostdlib", "-Wl,--no-entry", "-Wl,--strip-all", "-o", out, file), out)
+		"--target=wasm32", "-O2", "-nostdlib", "-Wl,--no-entry", "-Wl,--stack-first", "-Wl,--strip-all", "-o", out, file), out)
 }
 
 // Rust builds one file, with the modules that it names. More arguments go to the compiler.

@@ -55,11 +55,11 @@ func answerCases() []Case {
 	for operation := range uint32(6) {
 		want := Answer{Status: allow}
 		if operation < 1 || operation > 4 {
-			want = denied(0, "unknown operation")
+			want = denied(0, unknownOperation)
 		}
 		all = append(all, known(operation, want))
 	}
-	return append(all, known(1<<31|1, denied(0, "unknown operation")))
+	return append(all, known(1<<31|1, denied(0, unknownOperation)))
 }
 
 func known(operation uint32, want Answer) Case {

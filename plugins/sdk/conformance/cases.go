@@ -72,7 +72,7 @@ func authorizeCases() []Case {
 			with(func(q *request) { q.context = allBytes }), layout{}),
 		reported("remote-v6", "an address of IPv6", with(func(q *request) { q.remote = "[2001:db8::1%eth0]:65535" }), layout{}),
 		reported("remote-unix", "a client of a unix socket has no address", with(func(q *request) { q.remote = "" }), layout{}),
-		reported("nobody", "no principal: not even the empty path is under it as a segment, an empty segment is",
+		reported("nobody", "no principal: nothing is under it as a segment, not even an empty segment",
 			with(func(q *request) { q.principal = ""; q.resources = append(q.resources, path(), path("", "a")) }), layout{}),
 		reported("modes", "each mode, and two that are not known", with(func(q *request) {
 			q.resources = []resource{{read, []string{"r"}}, {write, []string{"w"}}, {permit, []string{"p"}}, {3, []string{"x"}}, {255, []string{"y"}}}

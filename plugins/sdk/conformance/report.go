@@ -64,7 +64,7 @@ func (q *request) report() []byte {
 			r.bytes("segment", segment)
 		}
 		r.yes("under-context", under(res.path, q.context))
-		r.yes("under-principal", len(res.path) > 0 && res.path[0] == q.principal)
+		r.yes("under-principal", q.principal != "" && len(res.path) > 0 && res.path[0] == q.principal)
 	}
 	return r.text()
 }

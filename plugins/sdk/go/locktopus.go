@@ -183,10 +183,11 @@ func (p Path) Under(prefix []byte) bool {
 	return n == 0 || n <= len(p) && prefix[n-1] == 0 && string(p[:n]) == string(prefix)
 }
 
-// UnderSegment says whether the path's first segment is name, which comes without NUL.
+// UnderSegment says whether the path's first segment is name, which comes without NUL. None is under an empty
+// name, which a client has that no plugin named.
 func (p Path) UnderSegment(name []byte) bool {
 	n := len(name)
-	return n < len(p) && p[n] == 0 && string(p[:n]) == string(name) && bytes.IndexByte(name, 0) < 0
+	return n > 0 && n < len(p) && p[n] == 0 && string(p[:n]) == string(name) && bytes.IndexByte(name, 0) < 0
 }
 
 // Segments are the segments in order, without their NULs.
