@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -34,12 +35,12 @@ func Go(t testing.TB, dir string) []byte {
 	return run(t, cmd, out)
 }
 
-// C builds one file without a C library. More arguments go to the compiler.
+// C builds one file without a C library. More arguments go to the compiler, before the file.
 func C(t testing.TB, file string, more ...string) []byte {
 	t.Helper()
 	out := output(t)
-	return run(t, command(EnvClang, "clang", more, "-std=c11", "-Wall", "-Wextra", "-Werror",
-		"--target=wasm32", "-O2", "-nostdlib", "-Wl,--no-entry", "-Wl,--stack-first", "-Wl,--strip-all", "-o", out, file), out)
+	return run(t, command(EnvClang, "clang", slices.Concat(more, []string{file}), "-std=c11", "-Wall", "-Wextra", "-Werror",
+		"--target=wasm32", "-O2", "-nostdlib", "-Wl,--no-entry", "-Wl,--stack-first", "-Wl,--strip-all", "-o", out), out)
 }
 
 // Rust builds one file, with the modules that it names. More arguments go to the compiler.

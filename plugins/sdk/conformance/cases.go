@@ -103,7 +103,7 @@ func underCases() []Case {
 	of := func(name, about, prefix string) Case {
 		return reported("under-"+name, about, with(func(q *request) {
 			q.principal, q.context = "a", prefix
-			q.resources = []resource{path(), path("a"), path("ab"), path("a", "b"), path("a", "bc"), path("a", "b", "c"), path("b", "a"), path("a/b"), path(""), path("", "a"), path("a", "")}
+			q.resources = []resource{path(), path("a"), path("b"), path("ab"), path("a", "b"), path("a", "bc"), path("a", "b", "c"), path("b", "a"), path("a/b"), path(""), path("", "a"), path("a", "")}
 		}), layout{})
 	}
 	return []Case{

@@ -61,8 +61,8 @@ const (
 // message is a question on its way to bytes: a header and a table, of which the places are known beforehand,
 // and the data that they refer to.
 type message struct {
-	header, table, data []piece
-	at                  int // where the next data comes to lie
+	table, data []piece
+	at          int // where the next data comes to lie
 }
 
 type piece struct {

@@ -64,8 +64,8 @@ func (k *kit) staysSmall(ctx context.Context, cases []Case) error {
 		}
 		size := uint32(0)
 		for i := range callsToWarmUp + callsToGrow {
-			if _, err := k.shared.ask(ctx, c.Hook, c.Request); err != nil {
-				return err
+			if err := k.shared.expect(ctx, &c); err != nil {
+				return fmt.Errorf("%s: asked %d times more: %w", c.Name, i, err)
 			}
 			if i == callsToWarmUp {
 				size = k.shared.module.Memory().Size()
