@@ -71,6 +71,8 @@ func Check(bin []byte, lim Limits) (*Module, error) {
 		}
 	}
 	if names != nil {
+		names.body = bytes.Clone(names.body)
+		m.names = names
 		m.Bytes = m.appendNames(m.Bytes, names, 0)
 	}
 	return m, nil
@@ -169,7 +171,8 @@ func (s section) custom(names **section) error {
 // A checker reads the sections of a module.
 type checker struct {
 	*Module
-	lim Limits
+	lim    Limits
+	blocks []byte // scratch
 }
 
 // section checks one section, and what must be known to be there without it.
@@ -502,37 +505,87 @@ func (c *checker) codeSection(r *reader) {
 // code checks one function.
 func (c *checker) code(fn int, r *reader) {
 	at := r.p
-	locals := len(c.signature(uint32(fn)).Params) + r.locals(c.lim.Locals)
+	locals := len(c.signature(uint32(fn)).Params) + r.locals()
 	if locals > c.lim.Locals {
 		r.failAt(at, "%d parameters and local variables are more than the %d allowed: it would take too long "+
 			"to compile", locals, c.lim.Locals)
 	}
-	branches, targets, depth := 0, 0, 1
-	for depth > 0 && r.err == nil {
-		i := r.next()
-		switch i.op {
-		case opBlock, opLoop, opIf:
-			if depth++; depth > c.lim.Depth {
-				r.failAt(i.at, "blocks are nested more than %d deep", c.lim.Depth)
-			}
-			branches++
-		case opElse, opBr, opBrIf:
-			branches++
-		case opBrTable:
-			branches++
-			targets += int(i.first)
-		case opEnd:
-			depth--
-		}
+	b := bodyChecker{checker: c, reader: r, locals: locals, blocks: c.blocks[:0]}
+	b.blocks = append(b.blocks, opBlock)
+	for len(b.blocks) > 0 && r.err == nil {
+		b.instr(r.next())
 	}
-	if r.err == nil && r.p < len(r.b) {
+	if c.blocks = b.blocks; r.err == nil && r.p < len(r.b) {
 		r.fail("code behind the function's end")
 	}
-	c.complexity(r, locals, branches, targets)
+	c.complexity(r, locals, b.branches, b.targets)
+}
+
+// A bodyChecker checks one function's instructions.
+type bodyChecker struct {
+	*checker
+	*reader
+	locals   int
+	blocks   []byte // the opcodes of those that are open
+	branches int
+	targets  int
+	labels   []uint32 // scratch
+}
+
+func (b *bodyChecker) instr(i instr) {
+	switch i.op {
+	case opBlock, opLoop, opIf:
+		b.branches++
+		b.open(i)
+	case opElse:
+		b.branches++
+		if b.blocks[len(b.blocks)-1] != opIf {
+			b.failAt(i.at, "an else without an if")
+		}
+		b.blocks[len(b.blocks)-1] = opElse
+	case opEnd:
+		b.blocks = b.blocks[:len(b.blocks)-1]
+	case opBr, opBrIf:
+		b.branches++
+		b.exists(i, "label", int(i.first), len(b.blocks))
+	case opBrTable:
+		b.branches++
+		b.targets += int(i.first) + 1
+		if b.err != nil {
+			return
+		}
+		for _, label := range b.reader.labels(i, b.labels[:0]) {
+			b.exists(i, "label", int(label), len(b.blocks))
+		}
+	case opCall, opRefFunc:
+		b.exists(i, "function", int(i.first), len(b.funcs))
+	case opCallIndirect:
+		b.exists(i, "type", int(i.first), len(b.types))
+	case opLocalGet, opLocalSet, opLocalTee:
+		b.exists(i, "local variable", int(i.first), b.locals)
+	case opGlobalGet, opGlobalSet:
+		b.exists(i, "global", int(i.first), b.Globals)
+	}
+}
+
+// exists refuses the number of something that isn't there.
+func (b *bodyChecker) exists(i instr, what string, number, there int) {
+	if number < 0 || number >= there {
+		b.failAt(i.at, "%s %d doesn't exist", what, number)
+	}
+}
+
+func (b *bodyChecker) open(i instr) {
+	if b.blocks = append(b.blocks, i.op); len(b.blocks) > b.lim.Depth {
+		b.failAt(i.at, "blocks are nested more than %d deep", b.lim.Depth)
+	}
+	if i.typed {
+		b.exists(i, "type", int(i.first), len(b.types))
+	}
 }
 
 // locals reads the declarations of local variables and counts them.
-func (r *reader) locals(max int) int {
+func (r *reader) locals() int {
 	total := uint64(0)
 	for range r.count(2, "groups of local variables") {
 		total += uint64(r.u32())

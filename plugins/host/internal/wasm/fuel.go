@@ -6,6 +6,7 @@ package wasm
 const (
 	stackBits = 24
 	stackStep = 64
+	stackUnit = 512 // bytes of stack for which accounted calls cost one unit more
 )
 
 // Fill is the fuel global's value for a call that begins with that many units.

@@ -15,14 +15,16 @@ const (
 	opCall         = 0x10
 	opCallIndirect = 0x11
 	opLocalGet     = 0x20
+	opLocalSet     = 0x21
 	opLocalTee     = 0x22
 	opGlobalGet    = 0x23
 	opGlobalSet    = 0x24
 	opMemoryGrow   = 0x40
 	opI64Const     = 0x42
-	opI64LtS       = 0x53
+	opI64GeS       = 0x59
 	opI64Add       = 0x7c
 	opI64Sub       = 0x7d
+	opI64Shl       = 0x86
 	opI64ShrU      = 0x88
 	opI64ExtendU   = 0xad // i64.extend_i32_u
 	opRefFunc      = 0xd2
@@ -30,10 +32,11 @@ const (
 	opVec          = 0xfd
 
 	miscMemoryInit = 8
-	miscDataDrop   = 9
-	miscElemDrop   = 13
+	miscMemoryCopy = 10
+	miscMemoryFill = 11
+	miscTableInit  = 12
+	miscTableCopy  = 14
 	miscTableGrow  = 15
-	miscTableSize  = 16
 	miscTableFill  = 17
 
 	emptyBlock = 0x40 // the block type of nothing
@@ -108,7 +111,8 @@ func spread(spans []span) (all [256]operand) {
 type instr struct {
 	op    byte
 	sub   byte   // the second opcode, after opMisc and opVec
-	first uint32 // the first number after the opcode: label, index, number of br_table's targets
+	typed bool   // a block's type is the signature first
+	first uint32 // the first number after the opcode: label, index, how many labels br_table has besides the last
 	at    int    // where it begins
 	end   int    // where the next one begins
 }
@@ -159,7 +163,7 @@ func (r *reader) operand(is operand, i *instr) {
 		i.first = r.u32()
 		r.zero()
 	case block:
-		r.blockType()
+		r.blockType(i)
 	case targets:
 		i.first = uint32(r.count(1, "labels"))
 		for n := i.first; n > 0 && r.err == nil; n-- {
@@ -191,11 +195,23 @@ func (r *reader) zero() {
 	}
 }
 
-func (r *reader) blockType() {
+// blockType reads what a block takes and gives: nothing, one value, or as a signature says.
+func (r *reader) blockType(i *instr) {
 	at := r.p
 	v := r.signed(33)
-	if v >= 0 || v == emptyBlock-0x80 || ValueType(v&0x7f).valid() && v >= -0x40 {
-		return
+	switch {
+	case v >= 0:
+		i.typed, i.first = true, uint32(v)
+	case v != emptyBlock-0x80 && (v < -0x40 || !ValueType(v&0x7f).valid()):
+		r.failAt(at, "%s", strangeType(byte(v&0x7f)))
 	}
-	r.failAt(at, "%s", strangeType(byte(v&0x7f)))
+}
+
+// labels appends all labels of a br_table.
+func (r *reader) labels(i instr, to []uint32) []uint32 {
+	t := reader{b: r.b[:i.end], p: i.at + 1}
+	for n := int64(t.u32()); n >= 0; n-- {
+		to = append(to, t.u32())
+	}
+	return to
 }

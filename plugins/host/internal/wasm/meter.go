@@ -7,19 +7,20 @@ import (
 
 // Metering says how a module is rewritten.
 type Metering struct {
-	Slice        int64  // units of fuel at instantiation
-	FuelExport   string // the name under which the fuel global is exported
-	RefuelModule string // of the import that is called when there is no fuel left
+	Slice        int64  // units of fuel at instantiation, and what growing a memory or a table costs at least
+	FuelExport   string // the name under which the fuel global, a mutable i64, is exported
+	RefuelModule string // names of the import, of type () -> (), that is called when there is no fuel left
 	RefuelName   string
 	TableMax     uint32 // elements that a table may grow to, unless it is larger at the start
 }
 
 // Cost says what metering did.
 type Cost struct {
-	Functions int
+	Functions int // defined ones
 	Charges   int // places at which fuel is taken
-	Loops     int // of these, loops
-	Bulk      int // of these, operations charged by their length
+	Loops     int // of these, where loops begin again
+	Calls     int // of these, on the way into a call that may recur and back
+	Bulk      int // of these, before operations charged by their length
 	InBytes   int
 	OutBytes  int
 }
@@ -28,69 +29,114 @@ type Cost struct {
 type meter struct {
 	*Module
 	Metering
-	cost  Cost
-	fuel  uint32 // the global's index
-	types uint32 // the index of refuel's signature
+	*survey
+	cost    Cost
+	heights []int32  // of functions that indirect calls may reach, by signature
+	code    []byte   // rewritten functions
+	labels  []uint32 // scratch
+	scratch []byte
 }
 
-// Meter rewrites the module, which the compiler must have found valid. See the package's documentation for what
-// is charged. The module itself stays as it is.
+// Meter rewrites the module, which the compiler must have found valid. What is charged for, and what may run
+// without a charge, the package's documentation says. The Module itself stays as it is.
 func (m *Module) Meter(o Metering) ([]byte, Cost, error) {
+	if err := m.reserved(o); err != nil {
+		return nil, Cost{}, err
+	}
+	s, err := m.survey()
+	if err != nil {
+		return nil, Cost{}, err
+	}
+	w := meter{Module: m, Metering: o, survey: s}
+	out, err := w.module()
+	w.cost.Functions, w.cost.InBytes, w.cost.OutBytes = m.Functions, len(m.Bytes), len(out)
+	return out, w.cost, err
+}
+
+// reserved refuses modules that use the names that metering needs.
+func (m *Module) reserved(o Metering) error {
 	for _, i := range m.Imports {
 		if i.Module == o.RefuelModule && i.Name == o.RefuelName {
-			return nil, Cost{}, fmt.Errorf("it imports %q of %q, which is reserved", i.Name, i.Module)
+			return fmt.Errorf("it imports %q of %q, a reserved name", i.Name, i.Module)
 		}
 	}
 	for _, e := range m.Exports {
 		if e.Name == o.FuelExport {
-			return nil, Cost{}, fmt.Errorf("it exports %q, which is reserved", e.Name)
+			return fmt.Errorf("it exports %q, a reserved name", e.Name)
 		}
 	}
-	w := meter{Module: m, Metering: o, fuel: uint32(m.Globals), types: uint32(len(m.types))}
-	w.cost.InBytes = len(m.Bytes)
-	w.cost.Functions = m.Functions
-	out, err := w.module()
-	w.cost.OutBytes = len(out)
-	return out, w.cost, err
+	return nil
 }
 
+// maxGrowth and growthFree bound the rewritten module: a module of nothing but the dearest instructions is
+// refused, for it would take longer to compile than its size lets expect.
+const (
+	maxGrowth  = 4
+	growthFree = 1 << 20
+)
+
+var errGrowth = errors.New("the module is too large when metered: it consists of calls and branches mostly")
+
 func (w *meter) module() ([]byte, error) {
+	most := maxGrowth*len(w.Bytes) + growthFree
 	out := append(make([]byte, 0, len(w.Bytes)+len(w.Bytes)/2), preamble...)
 	for _, id := range sectionOrder {
-		s := w.sections[id]
-		r := s.reader(id)
-		body := s.body
-		switch id {
-		case secType:
-			body = w.typeSection(r)
-		case secImport:
-			body = w.importSection(r)
-		case secTable:
-			body = w.tableSection(r)
-		case secGlobal:
-			body = w.globalSection(r)
-		case secExport:
-			body = w.exportSection(r)
-		case secStart:
-			if s.there {
-				body = appendU32(nil, w.moved(r.u32()))
-			}
-		case secElement:
-			body = w.elementSection(r)
-		case secCode:
-			body = w.codeSection(r)
-		}
+		r := w.sections[id].reader(id)
+		body := w.section(id, r)
 		if r.err != nil {
 			return nil, r.err
 		}
 		if len(body) > 0 {
 			out = appendSection(out, id, body)
 		}
+		if len(out) > most {
+			return nil, errGrowth
+		}
+	}
+	if w.names != nil {
+		out = w.appendNames(out, w.names, 1)
 	}
 	return out, nil
 }
 
-// moved is where a function is after the import of refuel came in behind the other imports.
+func (w *meter) section(id byte, r *reader) []byte {
+	switch id {
+	case secType:
+		return grown(r, func(to []byte) []byte { return append(to, 0x60, 0, 0) })
+	case secImport:
+		return grown(r, func(to []byte) []byte {
+			to = append(appendName(appendName(to, w.RefuelModule), w.RefuelName), byte(Function))
+			return appendU32(to, uint32(len(w.types)))
+		})
+	case secTable:
+		return w.tableSection(r)
+	case secGlobal:
+		return w.globalSection(r)
+	case secExport:
+		return w.exportSection()
+	case secStart:
+		if w.HasStart {
+			return appendU32(nil, w.moved(r.u32()))
+		}
+	case secElement:
+		return w.elementSection(r)
+	case secCode:
+		return w.codeSection(r)
+	}
+	return r.b
+}
+
+// grown is a vector with one more item at its end.
+func grown(r *reader, item func(to []byte) []byte) []byte {
+	n := uint32(0)
+	if len(r.b) > 0 {
+		n = r.u32()
+	}
+	out := appendU32(make([]byte, 0, len(r.b)+64), n+1)
+	return item(append(out, r.b[r.p:]...))
+}
+
+// moved is a function's number after the import of refuel came in behind the other imports.
 func (w *meter) moved(fn uint32) uint32 {
 	if int(fn) >= w.imported() {
 		return fn + 1
@@ -98,29 +144,15 @@ func (w *meter) moved(fn uint32) uint32 {
 	return fn
 }
 
-// refuel is the function that is called when fuel runs out.
+// refuel is the number of the function to call when fuel runs out.
 func (w *meter) refuel() uint32 { return uint32(w.imported()) }
 
-// grown is a vector with more items at its end.
-func grown(r *reader, by int, items func(to []byte) []byte) []byte {
-	n := 0
-	if len(r.b) > 0 {
-		n = int(r.u32())
-	}
-	out := appendU32(make([]byte, 0, len(r.b)+64), uint32(n+by))
-	return items(append(out, r.b[r.p:]...))
-}
+// fuel is the number of the fuel global. It is the first behind the module's own, which can't name it.
+func (w *meter) fuel() uint32 { return uint32(w.Globals) }
 
-func (w *meter) typeSection(r *reader) []byte {
-	return grown(r, 1, func(to []byte) []byte { return append(to, 0x60, 0, 0) })
-}
-
-func (w *meter) importSection(r *reader) []byte {
-	return grown(r, 1, func(to []byte) []byte {
-		to = append(appendName(appendName(to, w.RefuelModule), w.RefuelName), byte(Function))
-		return appendU32(to, w.types)
-	})
-}
+// reference is the number of the global that holds a reference to a function. It takes the place of the
+// instruction ref.func, each execution of which makes the runtime allocate memory that it doesn't give back.
+func (w *meter) reference(fn uint32) uint32 { return w.fuel() + 1 + w.ref[fn] }
 
 // tableSection gives every table a maximum.
 func (w *meter) tableSection(r *reader) []byte {
@@ -131,17 +163,17 @@ func (w *meter) tableSection(r *reader) []byte {
 	for range w.Tables {
 		out = append(out, byte(r.refType()), 1)
 		l := r.limits("table")
-		most := w.TableMax
+		most := max(w.TableMax, l.Min)
 		if l.HasMax {
 			most = min(most, l.Max)
 		}
-		out = appendU32(appendU32(out, l.Min), max(most, l.Min))
+		out = appendU32(appendU32(out, l.Min), most)
 	}
 	return out
 }
 
 func (w *meter) globalSection(r *reader) []byte {
-	out := appendU32(make([]byte, 0, len(r.b)+32), uint32(w.Globals+1))
+	out := appendU32(make([]byte, 0, len(r.b)+32+8*len(w.refs)), w.fuel()+1+uint32(len(w.refs)))
 	if w.Globals > 0 {
 		r.u32()
 	}
@@ -150,14 +182,21 @@ func (w *meter) globalSection(r *reader) []byte {
 		out = w.constant(out, r)
 	}
 	out = append(out, byte(I64), 1, opI64Const)
-	return append(appendI64(out, int64(Fill(w.Slice))), opEnd)
+	out = append(appendI64(out, int64(Fill(w.Slice))), opEnd)
+	for _, fn := range w.refs {
+		w.take(fn)
+		out = append(out, byte(FuncRef), 0, opRefFunc)
+		out = append(appendU32(out, w.moved(fn)), opEnd)
+	}
+	return out
 }
 
-// constant copies a constant expression, with the functions' new indices.
+// constant copies a constant expression.
 func (w *meter) constant(to []byte, r *reader) []byte {
 	for r.err == nil {
 		i := r.next()
 		if i.op == opRefFunc {
+			w.take(i.first)
 			to = appendU32(append(to, opRefFunc), w.moved(i.first))
 		} else {
 			to = append(to, r.b[i.at:i.end]...)
@@ -169,8 +208,16 @@ func (w *meter) constant(to []byte, r *reader) []byte {
 	return to
 }
 
-func (w *meter) exportSection(r *reader) []byte {
-	out := appendU32(make([]byte, 0, len(r.b)+64), uint32(len(w.Exports)+1))
+// take notes that indirect calls may reach a function.
+func (w *meter) take(fn uint32) {
+	if i := int(fn) - w.imported(); i >= 0 && i < len(w.functions) {
+		w.functions[i].taken = true
+	}
+}
+
+func (w *meter) exportSection() []byte {
+	var out []byte
+	out = appendU32(out, uint32(len(w.Exports)+1))
 	for _, e := range w.Exports {
 		out = append(appendName(out, e.Name), byte(e.Kind))
 		if e.Kind == Function {
@@ -179,7 +226,7 @@ func (w *meter) exportSection(r *reader) []byte {
 		out = appendU32(out, e.index)
 	}
 	out = append(appendName(out, w.FuelExport), byte(Global))
-	return appendU32(out, w.fuel)
+	return appendU32(out, w.fuel())
 }
 
 func (w *meter) elementSection(r *reader) []byte {
@@ -211,30 +258,66 @@ func (w *meter) elements(to []byte, r *reader, constants bool) []byte {
 	for ; n > 0 && r.err == nil; n-- {
 		if constants {
 			to = w.constant(to, r)
-		} else {
-			to = appendU32(to, w.moved(r.u32()))
+			continue
 		}
+		fn := r.u32()
+		w.take(fn)
+		to = appendU32(to, w.moved(fn))
 	}
 	return to
 }
 
+// codeSection rewrites functions in the plan's order and puts them down in their own.
 func (w *meter) codeSection(r *reader) []byte {
 	if w.Functions == 0 {
 		return nil
 	}
-	out := appendU32(make([]byte, 0, len(r.b)+len(r.b)/2), r.u32())
-	var body []byte
-	for i := range w.Functions {
-		fn := uint32(w.imported() + i)
-		code := r.sub(int(r.u32()), fmt.Sprintf("function %d", fn))
-		body = w.function(body[:0], fn, code)
-		if code.err != nil {
-			r.err = code.err
+	bodies := w.bodies(r)
+	order := w.plan()
+	w.measure()
+	most := maxGrowth*len(w.Bytes) + growthFree
+	for _, fn := range order {
+		f := &w.functions[fn]
+		f.at = len(w.code)
+		if r.err = w.function(fn, bodies[fn]); r.err != nil {
 			return nil
 		}
-		out = append(appendU32(out, uint32(len(body))), body...)
+		if f.end = len(w.code); f.end > most {
+			r.err = errGrowth
+			return nil
+		}
 	}
+	out := appendU32(make([]byte, 0, len(w.code)+5*len(order)), uint32(w.Functions))
+	for _, f := range w.functions {
+		out = appendU32(out, uint32(f.end-f.at))
+		out = append(out, w.code[f.at:f.end]...)
+	}
+	w.code = nil
 	return out
 }
 
-var errUnbalanced = errors.New("blocks don't match: the module must be validated first")
+// bodies are the functions' code.
+func (w *meter) bodies(r *reader) [][]byte {
+	r.u32()
+	all := make([][]byte, w.Functions)
+	for i := range all {
+		all[i] = r.bytes(int(r.u32()))
+	}
+	return all
+}
+
+// measure finds how much stack an indirect call takes: as much as the worst function that it may reach.
+func (w *meter) measure() {
+	worst := map[string]int32{}
+	key := func(t Signature) string { return fmt.Sprintf("%x:%x", t.Params, t.Results) }
+	for i, f := range w.functions {
+		if f.taken {
+			k := key(w.signature(uint32(w.imported() + i)))
+			worst[k] = max(worst[k], f.height)
+		}
+	}
+	w.heights = make([]int32, len(w.types))
+	for i, t := range w.types {
+		w.heights[i] = worst[key(t)]
+	}
+}

@@ -170,6 +170,7 @@ type Module struct {
 	types    []Signature
 	funcs    []uint32 // the signatures of all functions, imported ones first
 	sections [sectionIDs]section
+	names    *section // a name section's contents, as they were
 }
 
 // signature is a function's.
