@@ -41,7 +41,8 @@ func TestHeaderInTwoFilesOfAPlugin(t *testing.T) {
 	require.NoError(t, conformance.Smallest(t.Context(), wasm))
 }
 
-// mistakes are what somebody who writes an SDK may get wrong, done to the one for C. The kit has to find them all.
+// mistakes are what somebody who writes an SDK may get wrong, done to the one for C. The kit has to
+// find them all.
 var mistakes = []struct{ right, wrong string }{
 	// where things are
 	{"r->table + i * r->stride", "64 + i * r->stride"},

@@ -1,5 +1,5 @@
-// Package sdk holds what plugins are built on, for each language the files that an author copies beside the plugin.
-// They stand in a folder per language; conformance tries them all.
+// Package sdk holds what plugins are built on, for each language the files that an author copies
+// beside the plugin. They stand in a folder per language; conformance tries them all.
 package sdk
 
 import (
@@ -31,8 +31,8 @@ func Languages() (all []string) {
 	return all
 }
 
-// Files are all that a plugin in this language needs, the one that it includes or imports first; none for a language that
-// isn't one of Languages.
+// Files are all that a plugin in this language needs, the one that it includes or imports first;
+// none for a language that isn't one of Languages.
 func Files(language string) (all []File) {
 	if !slices.Contains(Languages(), language) {
 		return nil

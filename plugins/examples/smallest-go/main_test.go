@@ -4,10 +4,11 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	locktopus "github.com/locktopus-project/locktopus/v2/plugins/sdk/go"
 )
 
 // TestAnEmptyQuestionIsDenied calls the hook as it is, where there is no server.
 func TestAnEmptyQuestionIsDenied(t *testing.T) {
-	const deny = 2
-	require.EqualValues(t, deny, authorize(64)&0xff)
+	require.Equal(t, locktopus.StatusDeny, authorize(64).Status())
 }

@@ -1,8 +1,9 @@
-// Package build makes plugins from source, for tests. The commands are those that the examples' READMEs give to
-// plugin authors.
+// Package build makes plugins from source, for tests. The commands are those that the examples'
+// READMEs give to plugin authors.
 //
-// Go is always there. The other compilers may be missing: call their functions only from files with the build tag
-// "toolchains". Nothing is kept: the compilers take a second at most, or have a cache of their own.
+// Go is always there. The other compilers may be missing: call their functions only from files with
+// the build tag "toolchains". Nothing is kept: the compilers take a second at most, or have a cache
+// of their own.
 package build
 
 import (
@@ -23,7 +24,8 @@ const (
 	EnvWAT            = "LOCKTOPUS_WAT2WASM" // if empty: wat2wasm
 )
 
-// debianRustc has the target wasm32-unknown-unknown if the package libstd-rust-dev-wasm32 is installed.
+// debianRustc has the target wasm32-unknown-unknown if the package libstd-rust-dev-wasm32 is
+// installed.
 const debianRustc = "/usr/bin/rustc"
 
 // Go builds the package main in dir.

@@ -1,4 +1,5 @@
-/* What a Locktopus plugin in C is built on (ABI 1). C99; no library is needed, and none is in the way.
+/* What a Locktopus plugin in C is built on (ABI 1). C99, with clang; it needs no library, and works
+ * with wasi-libc (target wasm32-wasi, -mexec-model=reactor).
  *
  *     #include "locktopus.h"
  *
@@ -17,12 +18,12 @@
  *
  * With --stack-first, a stack that overflows traps instead of running into the variables.
  *
- * Define the hooks that the plugin serves, which are declared below; they are exported by that. docs/PLUGINS.md
- * tells what each may answer.
+ * Define the hooks that the plugin serves, which are declared below; they are exported by that.
+ * docs/PLUGINS.md tells what each may answer.
  *
- * All bytes of a question lie in one buffer, and nothing is copied: what is read holds until the hook returns,
- * and a hook may change it. Calls never run at the same time. Nothing here asks for memory; a plugin lives as long as
- * the server, so think twice before you do.
+ * All bytes of a question lie in one buffer, and nothing is copied: what is read holds until the
+ * hook returns, and a hook may change it. Calls never run at the same time. Nothing here asks for
+ * memory; a plugin lives as long as the server, so think twice before you do.
  *
  * The header may be included in several source files of a plugin, and in C++.
  */
@@ -65,8 +66,8 @@ enum { LK_LOCK = 1, LK_INSPECT = 2, LK_WATCH = 3, LK_FORCE_RELEASE = 4 };
 /* How a resource is wanted. Take a mode that you don't know for LK_WRITE. */
 enum { LK_READ = 0, LK_WRITE = 1, LK_PERMIT = 2 };
 
-/* Where an entry of authenticate is from: an HTTP header, its name in lower case; a parameter of the URL's query,
- * decoded; a fact about the TLS connection; the protocol's own greeting. */
+/* Where an entry of authenticate is from: an HTTP header, its name in lower case; a parameter of
+ * the URL's query, decoded; a fact about the TLS connection; the protocol's own greeting. */
 enum { LK_HEADER = 0, LK_PARAMETER = 1, LK_FACT = 2, LK_CREDENTIAL = 3 };
 
 enum { LK_DEBUG = 0, LK_INFO = 1, LK_WARN = 2, LK_ERROR = 3 };
@@ -83,7 +84,7 @@ enum { LK_FORBIDDEN = 3 };
 /* Where the server writes its questions. */
 LK_WEAK uint8_t lk_buffer[LK_BUFFER_BYTES];
 
-/* The version of the ABI stands in the name; the result is the lowest minor version that is needed. */
+/* The version of the ABI stands in the name; the result is the lowest minor version needed. */
 LK_WEAK LK_EXPORT(locktopus_abi_1) uint32_t locktopus_abi_1(void) { return 0; }
 
 LK_WEAK LK_EXPORT(locktopus_buffer) uint8_t *locktopus_buffer(uint32_t size) {
@@ -141,6 +142,9 @@ static inline int64_t lk_i64_at(uint32_t at) {
     return v;
 }
 
+/* The hook that is asked. */
+static inline uint16_t lk_hook(void) { return lk_u16_at(2); }
+
 static inline lk_bytes lk_ref_at(uint32_t at) { return lk_bytes_of(lk_buffer + lk_u32_at(at), lk_u32_at(at + 4)); }
 
 /* ---- init ---- */
@@ -151,7 +155,8 @@ static inline lk_bytes lk_config(uint32_t n) { return lk_bytes_of(lk_buffer, n);
 /* ---- authorize and normalize ---- */
 
 typedef struct {
-    int64_t now; /* the server's time in milliseconds since 1970; normalize: 0 */
+    lk_bytes all; /* the whole question, for fields that this header doesn't know */
+    int64_t now;  /* the server's time in milliseconds since 1970; normalize: 0 */
     lk_bytes namespace_;
     lk_bytes principal; /* who the client is; empty if no plugin named it; normalize: empty, as the next two */
     lk_bytes context;   /* what the plugin that named the principal gave along */
@@ -171,7 +176,7 @@ typedef struct {
 /* Reads a question. What isn't used costs nothing. */
 static inline lk_request lk_read_request(uint32_t n) {
     lk_request r;
-    (void)n;
+    r.all = lk_bytes_of(lk_buffer, n);
     r.now = lk_i64_at(8);
     r.namespace_ = lk_ref_at(16);
     r.principal = lk_ref_at(24);
@@ -206,14 +211,14 @@ static inline bool lk_next_segment(lk_bytes *rest, lk_bytes *segment) {
     return true;
 }
 
-/* Is the path the prefix, or below it? All are under the empty prefix; none is under one that doesn't end in NUL,
- * for "a" would hold "ab". */
+/* Is the path the prefix, or below it? All are under the empty prefix; none is under one that
+ * doesn't end in NUL, for "a" would hold "ab". */
 static inline bool lk_under(lk_bytes path, lk_bytes prefix) {
     return prefix.len == 0 || (prefix.at[prefix.len - 1] == 0 && lk_starts_with(path, prefix));
 }
 
-/* Is this, which comes without NUL, the path's first segment? None is under an empty one, for that is the principal of a
- * client that no plugin named. */
+/* Is this, which comes without NUL, the path's first segment? None is under an empty one, for that
+ * is the principal of a client that no plugin named. */
 static inline bool lk_under_segment(lk_bytes path, lk_bytes segment) {
     return segment.len > 0 && path.len > segment.len && path.at[segment.len] == 0 && lk_starts_with(path, segment) &&
            lk_find_nul(segment) == segment.len;
@@ -222,7 +227,8 @@ static inline bool lk_under_segment(lk_bytes path, lk_bytes segment) {
 /* ---- authenticate ---- */
 
 typedef struct {
-    int64_t now; /* the server's time in milliseconds since 1970 */
+    lk_bytes all; /* the whole question, for fields that this header doesn't know */
+    int64_t now;  /* the server's time in milliseconds since 1970 */
     lk_bytes namespace_;
     lk_bytes remote; /* "ip:port"; empty on a unix socket */
     lk_bytes path;   /* the URL's */
@@ -243,7 +249,7 @@ typedef struct {
 /* Reads a question. What isn't used costs nothing. */
 static inline lk_connect lk_read_connect(uint32_t n) {
     lk_connect c;
-    (void)n;
+    c.all = lk_bytes_of(lk_buffer, n);
     c.now = lk_i64_at(8);
     c.namespace_ = lk_ref_at(16);
     c.remote = lk_ref_at(24);
@@ -257,7 +263,8 @@ static inline lk_connect lk_read_connect(uint32_t n) {
     return c;
 }
 
-/* The entry i, counted from 0. They come by kind, then by name; a repeated header is several entries. */
+/* The entry i, counted from 0. They come by kind, then by name; a repeated header is several
+ * entries. */
 static inline lk_entry lk_entry_at(const lk_connect *c, uint32_t i) {
     uint32_t at = c->table + i * c->stride;
     lk_entry e;
@@ -267,7 +274,7 @@ static inline lk_entry lk_entry_at(const lk_connect *c, uint32_t i) {
     return e;
 }
 
-/* Puts the value of the first entry of this kind and name into *value, or says that there is none. */
+/* Puts the value of the first entry of this kind and name into *value, or says there is none. */
 static inline bool lk_find(const lk_connect *c, uint8_t kind, lk_bytes name, lk_bytes *value) {
     for (uint32_t i = 0; i < c->count; i++) {
         lk_entry e = lk_entry_at(c, i);
@@ -296,8 +303,8 @@ static inline lk_verdict lk_allow(void) { return LK_STATUS_ALLOW; }
 /* From normalize: the paths are fine as they are. */
 static inline lk_verdict lk_unchanged(void) { return LK_STATUS_ALLOW; }
 
-/* Denies with a code that clients get to see, and a text for people, in UTF-8. The server cuts it to 256 bytes. The text may
- * lie in the buffer, but not on the stack. */
+/* Denies with a code that clients get to see, and a text for people, in UTF-8. The server cuts it
+ * to 256 bytes. The text may lie in the buffer, but not on the stack. */
 static inline lk_verdict lk_deny(uint8_t code, lk_bytes text) { return lk_verdict_of(LK_STATUS_DENY, code, text); }
 
 /* Denies because the plugin cannot judge. The text goes to the server's log. */
@@ -309,9 +316,9 @@ static inline lk_verdict lk_fault(lk_bytes text) { return lk_verdict_of(LK_STATU
 /* Where an identity is put together. */
 LK_WEAK uint8_t lk_identity_bytes[8 + LK_PRINCIPAL_BYTES_MAX + LK_CONTEXT_BYTES_MAX];
 
-/* Allows, from authenticate, and says who the client is, for how many seconds (0: as long as the connection), and what
- * authorize is to know about it. The principal has 1 to 256 bytes of UTF-8 without control characters, the context
- * up to 4096 bytes. */
+/* Allows, from authenticate, and says who the client is, for how many seconds (0: as long as the
+ * connection), and what authorize is to know about it. The principal has 1 to 256 bytes of UTF-8
+ * without control characters, the context up to 4096 bytes. */
 static inline lk_verdict lk_identity(uint32_t seconds, lk_bytes principal, lk_bytes context) {
     if (principal.len == 0 || principal.len > LK_PRINCIPAL_BYTES_MAX || context.len > LK_CONTEXT_BYTES_MAX) {
         return lk_fault(LK_TEXT("an identity needs a principal of 1 to 256 bytes and a context of at most 4096"));
@@ -328,7 +335,8 @@ static inline lk_verdict lk_identity(uint32_t seconds, lk_bytes principal, lk_by
 /* Where rewritten paths are put together. */
 LK_WEAK uint8_t lk_rewritten_bytes[LK_TEXT_BYTES_MAX];
 
-/* Writes normalize's answer: for each resource in order its segments, then lk_end. There is room for one. */
+/* Writes normalize's answer: for each resource in order its segments, then lk_end. There is room
+ * for one. */
 typedef struct {
     uint32_t len;
     lk_bytes fault; /* the first */
@@ -354,7 +362,7 @@ static inline void lk_end(lk_rewriter *w) {
     lk_rewritten_bytes[w->len++] = 0;
 }
 
-/* Adds a segment to the path. It may neither be empty nor contain NUL: the answer is a fault then. */
+/* Adds a segment to the path. If it is empty or contains NUL, the answer is a fault. */
 static inline void lk_segment(lk_rewriter *w, lk_bytes segment) {
     if (segment.len == 0) {
         lk_fail(w, LK_TEXT("an empty segment cannot be rewritten"));
@@ -384,8 +392,8 @@ static inline void lk_log(int32_t level, lk_bytes text) { lk_host_log(level, tex
 
 /* ---- what a compiler takes for granted ----
  *
- * Without a C library there is nobody to define the four functions that compilers call on their own, for a copied
- * struct or a loop that looks like one of these. */
+ * Without a C library there is nobody to define the four functions that compilers call on their
+ * own, for a copied struct or a loop that looks like one of these. */
 #if !defined(__wasi__) && !defined(__EMSCRIPTEN__)
 #define LK_PLAIN LK_WEAK __attribute__((no_builtin))
 

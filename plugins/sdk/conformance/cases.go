@@ -94,6 +94,10 @@ func layoutCases() []Case {
 		reported("header-71", "a header of odd length: nothing is aligned", q, layout{header: 71, stride: 13}),
 		reported("late-table", "the table after the data that it refers to", q, layout{late: true}),
 		reported("late-long-table", "longer in all ways, and in another order", q, layout{header: 128, stride: 20, late: true}),
+		reported("empty-here", "what is empty lies between the rest, and at the end", with(func(q *request) {
+			q.namespace, q.context, q.resources = "", "", append(q.resources, path())
+		}), layout{here: true}),
+		reported("empty-behind", "what is empty lies behind the last byte of a full buffer", full(resource{read, nil}), layout{here: true}),
 		reported("long-header-empty", "a longer header and no table at all", request{now: 1}, layout{header: 80}),
 	}
 }
@@ -143,7 +147,7 @@ func extremeCases() []Case {
 			q.resources = []resource{path(strings.Split(strings.Repeat("s", 30000), "")...)}
 		}), layout{}),
 		reported("many", "4000 resources, which share nothing", with(func(q *request) { q.resources = manyResources(4000) }), layout{}),
-		reported("full", "a buffer that is full to its last byte", full(), layout{}),
+		reported("full", "a buffer that is full to its last byte", full(resource{permit, []string{"f"}}), layout{}),
 	}
 	for _, operation := range []uint32{0, 2, 3, 4, 5, math.MaxUint32} {
 		all = append(all, reported(fmt.Sprintf("operation-%d", operation), "an operation as a number, be it known or not", with(func(q *request) { q.operation = operation }), layout{}))
@@ -160,11 +164,11 @@ func manyResources(n int) []resource {
 	return all
 }
 
-// full is a request whose last path ends where the buffer does.
-func full() request {
+// full is a request whose last resource's path ends where the buffer does.
+func full(last resource) request {
 	q := plain()
+	q.resources = append(q.resources, last)
 	bytes, _ := q.encode(hookAuthorize, layout{})
-	last := &q.resources[len(q.resources)-1]
-	last.path = []string{last.path[0] + strings.Repeat("f", bufferBytes-len(bytes))}
+	q.resources[0].path[0] += strings.Repeat("f", bufferBytes-len(bytes))
 	return q
 }

@@ -1,11 +1,13 @@
-// Package conformance tries a plugin SDK: it puts golden requests to the SDK's conformance guest and compares the
-// answers. README.md says what such a guest has to do, and golden.toml holds the same cases for other languages.
+// Package conformance tries a plugin SDK: it puts golden requests to the SDK's conformance guest
+// and compares the answers. README.md says what such a guest has to do, and golden.toml holds the
+// same cases for other languages.
 //
-// The requests are encoded here a second time, from the ABI's text alone, so that a mistake of plugins/host
-// doesn't become the rule. The expected answers come from what was encoded, not from reading the bytes.
+// The requests are encoded here a second time, from the ABI's text alone, so that a mistake of
+// plugins/host doesn't become the rule. The expected answers come from what was encoded, not from
+// reading the bytes.
 //
-// It is for tests and for the program's subcommands that judge plugins. It is no sandbox: it runs guests without
-// limits, so only those that one trusts.
+// It is for tests and for the program's subcommands that judge plugins. It is no sandbox: nothing
+// but its context ends a guest that loops.
 package conformance
 
 // Case is one question and its answer.
@@ -19,8 +21,8 @@ type Case struct {
 	Want    Answer
 }
 
-// Note says what Bytes of a request, from the end of the note before, mean. Notes without a text go on with the
-// one before.
+// Note says what Bytes of a request, from the end of the note before, mean. Notes without a text go
+// on with the one before.
 type Note struct {
 	Bytes int
 	Text  string

@@ -33,12 +33,13 @@ type connect struct {
 	entries                        []entry
 }
 
-// layout is how a question is laid out in the buffer. A host of a later minor version may choose other sizes than
-// today's, and fill what they add.
+// layout is how a question is laid out in the buffer. A host of a later minor version may choose
+// other sizes than today's, and fill what they add.
 type layout struct {
 	header int  // bytes before the table or the data
 	stride int  // bytes of an entry
 	late   bool // the table comes after the data, wherever that ends
+	here   bool // empty data is said to lie where it would lie, even at the end; else at 0
 }
 
 // unknown fills the bytes that only a later version would understand.
@@ -58,11 +59,12 @@ const (
 	entryBytes    = 20
 )
 
-// message is a question on its way to bytes: a header and a table, of which the places are known beforehand,
-// and the data that they refer to.
+// message is a question on its way to bytes: a header and a table, of which the places are known
+// beforehand, and the data that they refer to.
 type message struct {
 	table, data []piece
 	at          int // where the next data comes to lie
+	here        bool
 }
 
 type piece struct {
@@ -75,23 +77,21 @@ func u16(v int) []byte    { return binary.LittleEndian.AppendUint16(nil, uint16(
 func u32(v uint32) []byte { return binary.LittleEndian.AppendUint32(nil, v) }
 func u64(v int64) []byte  { return binary.LittleEndian.AppendUint64(nil, uint64(v)) }
 
-// ref puts data away and is the reference to it. Nothing lies at offset 0: empty references lead there, as any
-// place will do for no bytes.
+// ref puts data away and is the reference to it. Any place will do for no bytes.
 func (m *message) ref(what, data string) piece {
 	at := m.at
-	if data == "" {
+	if data == "" && !m.here {
 		at = 0
-	} else {
-		m.data = append(m.data, piece{[]byte(data), what})
-		m.at += len(data)
 	}
+	m.data = append(m.data, piece{[]byte(data), what})
+	m.at += len(data)
 	ref := append(u32(uint32(at)), u32(uint32(len(data)))...)
 	return piece{ref, fmt.Sprintf("%s: %d bytes at %d", what, len(data), at)}
 }
 
 // start plans a message of n entries.
 func start(l layout, n int) *message {
-	m := &message{at: l.header}
+	m := &message{at: l.header, here: l.here}
 	if !l.late {
 		m.at += n * l.stride
 	}

@@ -18,7 +18,7 @@ var update = flag.Bool("update", false, "write golden.toml anew")
 const goldenFile = "golden.toml"
 
 func TestGoldenFileIsWhatTheCasesSay(t *testing.T) {
-	want := Golden(Cases())
+	want := goldenText(Cases())
 	if *update {
 		require.NoError(t, os.WriteFile(goldenFile, []byte(want), 0o644))
 	}

@@ -76,8 +76,8 @@ func refusals() []Case {
 	}
 }
 
-// longest is a path whose answer, written with "twice" twice, has as many bytes as an answer can have, and some
-// more. Each word stands in it 3000 times, and then one long segment.
+// longest is a path whose answer, written with "twice" twice, has as many bytes as an answer can
+// have, and some more. Each word stands in it 3000 times, and then one long segment.
 func longest(more int, words ...string) []string {
 	const times = 3000
 	var segments []string

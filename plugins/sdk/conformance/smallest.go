@@ -8,8 +8,8 @@ const (
 	unknownOperation = "unknown operation"
 )
 
-// Smallest asks the smallest example of a language: everybody reads, and a client writes only the path that is its
-// own name, and what is below. It tells all that was wrong, as Run does.
+// Smallest asks the smallest example of a language: everybody reads, and a client writes only the
+// path that is its own name, and what is below. It tells all that was wrong, as Run does.
 func Smallest(ctx context.Context, wasm []byte) error { return runCases(ctx, wasm, smallestCases()) }
 
 func smallestCases() []Case {

@@ -1,5 +1,5 @@
-// Package locktopus is what a Locktopus plugin in Go is built on. A plugin is a package main with functions that are
-// exported under the hooks' names:
+// Package locktopus is what a Locktopus plugin in Go is built on. A plugin is a package main with
+// functions that are exported under the hooks' names:
 //
 //	//go:wasmexport locktopus_authorize
 //	func authorize(n uint32) locktopus.Verdict {
@@ -21,15 +21,17 @@
 //
 //	GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -ldflags="-s -w" -o plugin.wasm
 //
-// The hooks are locktopus_authenticate, locktopus_authorize and locktopus_normalize; locktopus_init gets the
-// configuration. docs/PLUGINS.md tells what each may answer.
+// The hooks are locktopus_authenticate, locktopus_authorize and locktopus_normalize; locktopus_init
+// gets the configuration. docs/PLUGINS.md tells what each may answer.
 //
-// All bytes of a question lie in one buffer, and nothing is copied: what an accessor returns holds until the hook
-// returns, and a hook may change it. Look bytes up as m[string(b)] and compare them as string(b) == "x", which
-// doesn't allocate. A plugin lives as long as the server, and its garbage is collected during calls that people
-// wait for: keep what a call needs in package variables. Calls never run at the same time.
+// All bytes of a question lie in one buffer, and nothing is copied: what an accessor returns holds
+// until the hook returns, and a hook may change it. Look bytes up as m[string(b)] and compare them
+// as string(b) == "x", which doesn't allocate. A plugin lives as long as the server, and its
+// garbage is collected during calls that people wait for: keep what a call needs in package
+// variables. Calls never run at the same time.
 //
-// The package may be copied: locktopus.go is all of it, but without log_wasm.go a log line has no level.
+// The package may be copied: locktopus.go is all of it, but without log_wasm.go a log line has no
+// level.
 package locktopus
 
 import (
@@ -58,12 +60,24 @@ func bufferOf(size uint32) unsafe.Pointer {
 	return unsafe.Pointer(&buffer)
 }
 
-// Config is the configuration: a JSON object, or nothing. n is the parameter of locktopus_init. The bytes are
-// gone when that returns.
+// Hook is a moment at which a plugin is asked.
+type Hook uint16
+
+// The hooks. The configuration, which init gets, doesn't say that it is for init.
+const (
+	HookInit         Hook = 1
+	HookAuthenticate Hook = 2
+	HookAuthorize    Hook = 3
+	HookNormalize    Hook = 4
+)
+
+// Config is the configuration: a JSON object, or nothing. n is the parameter of locktopus_init. The
+// bytes are gone when that returns.
 func Config(n uint32) []byte { return buffer[:n] }
 
 // Offsets of the fields that all hooks have, or two of them.
 const (
+	atHook        = 2
 	atNow         = 8
 	atNamespace   = 16
 	atPrincipal   = 24 // authorize
@@ -92,6 +106,9 @@ type question struct{ n uint32 }
 
 // Bytes are the whole question, for fields that this package doesn't know.
 func (q question) Bytes() []byte { return buffer[:q.n] }
+
+// Hook is the hook that is asked.
+func (q question) Hook() Hook { return Hook(binary.LittleEndian.Uint16(buffer[atHook:])) }
 
 // Now is the server's time in milliseconds since 1970. In normalize, it is 0.
 func (q question) Now() int64 { return int64(binary.LittleEndian.Uint64(buffer[atNow:])) }
@@ -176,15 +193,16 @@ func (r Resource) Path() Path { return ref(r.at + 4) }
 // Path is a path's segments, each ended by NUL. The empty path is the whole namespace.
 type Path []byte
 
-// Under says whether the path is prefix, or below it. All paths are under the empty prefix; none is under one
-// that doesn't end in NUL, for "a" would hold "ab".
+// Under says whether the path is prefix, or below it. All paths are under the empty prefix; none is
+// under one that doesn't end in NUL, for "a" would hold "ab".
 func (p Path) Under(prefix []byte) bool {
 	n := len(prefix)
 	return n == 0 || n <= len(p) && prefix[n-1] == 0 && string(p[:n]) == string(prefix)
 }
 
-// UnderSegment says whether the path's first segment is name, which comes without NUL. None is under an empty
-// name, which a client has that no plugin named.
+// UnderSegment says whether the path's first segment is name, which comes without NUL. None is
+// under an empty name, which a client has that no plugin named. The rest of the path is
+// p[len(name)+1:].
 func (p Path) UnderSegment(name []byte) bool {
 	n := len(name)
 	return n > 0 && n < len(p) && p[n] == 0 && string(p[:n]) == string(name) && bytes.IndexByte(name, 0) < 0
@@ -283,13 +301,19 @@ func textOf[T Text](t T) string { return *(*string)(unsafe.Pointer(&t)) }
 // Verdict is a hook's answer. The zero value is no answer; the server takes it for a fault.
 type Verdict uint64
 
-// The statuses of answers.
+// Status is what kind of answer a Verdict is.
+type Status uint8
+
+// The statuses. Unchanged has that of Allow.
 const (
-	statusAllow     = 1
-	statusDeny      = 2
-	statusRewritten = 3
-	statusFault     = 4
+	StatusAllow     Status = 1
+	StatusDeny      Status = 2
+	StatusRewritten Status = 3
+	StatusFault     Status = 4
 )
+
+// Status is what kind of answer v is.
+func (v Verdict) Status() Status { return Status(v) }
 
 // Forbidden, as the code of a denial by authenticate, asks for HTTP 403 instead of 401.
 const Forbidden = 3
@@ -300,7 +324,7 @@ const textBytesMax = 65535
 // answer is the last text answered. It keeps the text where it is until the server has read it.
 var answer string
 
-func verdict(status, code uint8, text string) Verdict {
+func verdict(status Status, code uint8, text string) Verdict {
 	if len(text) > textBytesMax {
 		text = cut(text)
 	}
@@ -319,16 +343,17 @@ func cut(text string) string {
 }
 
 // Allow allows. From authenticate, it names nobody.
-func Allow() Verdict { return statusAllow }
+func Allow() Verdict { return Verdict(StatusAllow) }
 
 // Unchanged is normalize's answer if the paths are fine as they are.
-func Unchanged() Verdict { return statusAllow }
+func Unchanged() Verdict { return Verdict(StatusAllow) }
 
-// Deny denies with a code that clients get to see, and a text for people, in UTF-8. The server cuts it to 256 bytes.
-func Deny[T Text](code uint8, text T) Verdict { return verdict(statusDeny, code, textOf(text)) }
+// Deny denies with a code that clients get to see, and a text for people, in UTF-8. The server cuts
+// it to 256 bytes.
+func Deny[T Text](code uint8, text T) Verdict { return verdict(StatusDeny, code, textOf(text)) }
 
 // Fault denies because the plugin cannot judge. The text goes to the server's log.
-func Fault[T Text](text T) Verdict { return verdict(statusFault, 0, textOf(text)) }
+func Fault[T Text](text T) Verdict { return verdict(StatusFault, 0, textOf(text)) }
 
 // Limits of an identity.
 const (
@@ -340,9 +365,9 @@ const (
 // identity is the last identity answered.
 var identity [identityBytes + principalBytesMax + contextBytesMax]byte
 
-// Identity allows, from authenticate, and says who the client is, for how many seconds (0: as long as the connection), and
-// what authorize is to know about it. The principal has 1 to 256 bytes of UTF-8 without control characters, the
-// context up to 4096 bytes.
+// Identity allows, from authenticate, and says who the client is, for how many seconds (0: as long
+// as the connection), and what authorize is to know about it. The principal has 1 to 256 bytes of
+// UTF-8 without control characters, the context up to 4096 bytes.
 func Identity[P, C Text](seconds uint32, principal P, context C) Verdict {
 	return identify(seconds, textOf(principal), textOf(context))
 }
@@ -356,20 +381,21 @@ func identify(seconds uint32, principal, context string) Verdict {
 	binary.LittleEndian.PutUint16(identity[6:], uint16(len(context)))
 	n := identityBytes + copy(identity[identityBytes:], principal)
 	n += copy(identity[n:], context)
-	return verdict(statusAllow, 0, textOf(identity[:n]))
+	return verdict(StatusAllow, 0, textOf(identity[:n]))
 }
 
 // rewritten are the paths last answered.
 var rewritten [textBytesMax]byte
 
-// Rewriter writes normalize's answer: for each resource in order its segments, then End. The zero value is ready. All
-// share their memory: use one in a call.
+// Rewriter writes normalize's answer: for each resource in order its segments, then End. The zero
+// value is ready. All share their memory: use one in a call.
 type Rewriter struct {
 	n     int
 	fault string // the first
 }
 
-// Segment adds a segment to the path. It may neither be empty nor contain NUL: the answer is a fault then.
+// Segment adds a segment to the path. It may neither be empty nor contain NUL: the answer is a
+// fault then.
 func (w *Rewriter) Segment(segment []byte) {
 	switch {
 	case len(segment) == 0:
@@ -405,7 +431,7 @@ func (w *Rewriter) Verdict() Verdict {
 	if w.fault != "" {
 		return Fault(w.fault)
 	}
-	return verdict(statusRewritten, 0, textOf(rewritten[:w.n]))
+	return verdict(StatusRewritten, 0, textOf(rewritten[:w.n]))
 }
 
 // Level is how urgent a line of the log is.

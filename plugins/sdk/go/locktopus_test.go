@@ -37,16 +37,18 @@ func TestBufferIsGivenForWhatFits(t *testing.T) {
 }
 
 func TestRequestIsRead(t *testing.T) {
-	r := NewRequest(ask(t, "authorize/plain"))
+	n := ask(t, "authorize/plain")
+	r := NewRequest(n)
 	require.Equal(t, []string{"prod", "alice", "roles=admin", "127.0.0.1:4711"},
 		[]string{string(r.Namespace()), string(r.Principal()), string(r.Context()), string(r.Remote())})
 	require.Equal(t, int64(1_700_000_000_123), r.Now())
+	require.Equal(t, HookAuthorize, r.Hook())
 	require.Equal(t, Lock, r.Operation())
 	require.Equal(t, 2, r.Len())
 	require.Equal(t, []Mode{Write, Read}, []Mode{r.At(0).Mode(), r.At(1).Mode()})
 	require.Equal(t, Path("alice\x00inbox\x00"), r.At(0).Path())
 	require.Equal(t, 2, r.At(0).Depth())
-	require.Equal(t, buffer[:r.n], r.Bytes())
+	require.Equal(t, buffer[:n], r.Bytes())
 }
 
 func TestLoopsCanBeLeft(t *testing.T) {
@@ -120,7 +122,8 @@ func judge(n uint32) Verdict {
 	return Allow()
 }
 
-// TestTextOfALocalVariableOutlivesIt: were it on the stack, the server would read what is there by then.
+// TestTextOfALocalVariableOutlivesIt: were it on the stack, the server would read what is there by
+// then.
 func TestTextOfALocalVariableOutlivesIt(t *testing.T) {
 	require.NotZero(t, testing.AllocsPerRun(100, func() {
 		var local [8]byte
@@ -149,7 +152,7 @@ func TestTextIsCutBetweenCharacters(t *testing.T) {
 		{strings.Repeat("🐙", 20000), 65532},
 		{strings.Repeat("\x80", 70000), 0},
 	} {
-		require.Equal(t, []int{statusDeny, 200, c.want}, parts(Deny(200, c.text)), "%d bytes", len(c.text))
+		require.Equal(t, []int{int(StatusDeny), 200, c.want}, parts(Deny(200, c.text)), "%d bytes", len(c.text))
 		require.Equal(t, c.text[:c.want], answer)
 	}
 }
@@ -160,10 +163,10 @@ func TestRewriterFillsItsRoomToTheLastByte(t *testing.T) {
 		w.Segment(bytes.Repeat([]byte("a"), len(rewritten)-2+more))
 		w.End()
 		if more <= 0 {
-			require.Equal(t, []int{statusRewritten, 0, len(rewritten) + more}, parts(w.Verdict()), more)
+			require.Equal(t, []int{int(StatusRewritten), 0, len(rewritten) + more}, parts(w.Verdict()), more)
 			continue
 		}
-		require.EqualValues(t, statusFault, w.Verdict()&0xff, more)
+		require.Equal(t, StatusFault, w.Verdict().Status(), more)
 		require.Equal(t, "the rewritten paths take more than 65535 bytes", answer)
 	}
 }

@@ -1,4 +1,5 @@
-/* The conformance guest of the SDK for C: it answers with all that it reads. plugins/sdk/conformance/README.md says how. */
+/* The conformance guest of the SDK for C: it answers with all that it reads.
+ * plugins/sdk/conformance/README.md says how. */
 #include "../locktopus.h"
 
 /* A report: lines of name=value. Only what fits into an answer is kept. */

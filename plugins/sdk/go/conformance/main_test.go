@@ -7,6 +7,7 @@ import (
 
 	"github.com/locktopus-project/locktopus/v2/plugins/internal/build"
 	"github.com/locktopus-project/locktopus/v2/plugins/sdk/conformance"
+	locktopus "github.com/locktopus-project/locktopus/v2/plugins/sdk/go"
 )
 
 func TestGuestPasses(t *testing.T) {
@@ -15,9 +16,8 @@ func TestGuestPasses(t *testing.T) {
 
 // TestAnEmptyQuestionIsReported calls the hooks as they are, where there is no server.
 func TestAnEmptyQuestionIsReported(t *testing.T) {
-	const allow, deny, rewritten = 1, 2, 3
-	require.EqualValues(t, allow, initialize(0)&0xff)
-	require.EqualValues(t, deny, authorize(64)&0xff)
-	require.EqualValues(t, deny, authenticate(64)&0xff)
-	require.EqualValues(t, rewritten, normalize(64)&0xff)
+	require.Equal(t, locktopus.StatusAllow, initialize(0).Status())
+	require.Equal(t, locktopus.StatusDeny, authorize(64).Status())
+	require.Equal(t, locktopus.StatusDeny, authenticate(64).Status())
+	require.Equal(t, locktopus.StatusRewritten, normalize(64).Status())
 }

@@ -16,8 +16,8 @@ const (
 	notesMax  = 100 // notes of one request; what comes after goes without
 )
 
-// Golden is the text of golden.toml.
-func Golden(cases []Case) string {
+// goldenText is the text of golden.toml.
+func goldenText(cases []Case) string {
 	var b strings.Builder
 	b.WriteString("# Golden requests and answers of plugin ABI 1. README.md says how to read them.\n" +
 		"# Written by `go test ./plugins/sdk/conformance -update`; not by hand.\n")
@@ -58,7 +58,8 @@ func (a *Answer) write(b *strings.Builder) {
 	}
 }
 
-// legible says whether b can stand between three quotes as it is, and is nicer to read than hexadecimal.
+// legible says whether b can stand between three quotes as it is, and is nicer to read than
+// hexadecimal.
 func legible(b []byte) bool {
 	return utf8.Valid(b) && len(b) < 8192 && b[len(b)-1] != '\'' && !bytes.Contains(b, []byte("'''")) &&
 		bytes.IndexFunc(b, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) < 0
@@ -107,7 +108,8 @@ func wordLines(data []byte) (lines []string) {
 	return lines
 }
 
-// repetition is how many bytes stand at the start of data again and again, and how often, if that is worth a word.
+// repetition is how many bytes stand at the start of data again and again, and how often, if that
+// is worth a word.
 func repetition(data []byte) (period, times int) {
 	for period = 1; period <= periodMax; period++ {
 		times = 1
