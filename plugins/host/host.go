@@ -1,5 +1,3 @@
-// Package host loads WebAssembly plugins and asks them: guests in, verdicts out. It knows nothing of sockets
-// or locks.
 package host
 
 import (
@@ -155,32 +153,38 @@ type Stats struct {
 	Instances int    // ready now
 }
 
-// Gate holds the plugins.
-type Gate struct{}
+// DefaultLimits are those that config.toml documents.
+func DefaultLimits() Limits {
+	return Limits{ModuleBytes: 8 << 20, MemoryBytes: 16 << 20, Call: 5 * time.Millisecond, Init: time.Second, LogLines: 100}
+}
 
-// New makes a Gate without plugins, which allows everything.
-func New(o Options) *Gate { return &Gate{} }
+// orDefaults is a copy with zero values replaced.
+func (s Spec) orDefaults() Spec {
+	l, d := &s.Limits, DefaultLimits()
+	l.ModuleBytes = orDefault(l.ModuleBytes, d.ModuleBytes)
+	l.MemoryBytes = orDefault(l.MemoryBytes, d.MemoryBytes)
+	l.Call = orDefault(l.Call, d.Call)
+	l.Init = orDefault(l.Init, d.Init)
+	if len(s.Namespaces) == 0 {
+		s.Namespaces = []string{"*"}
+	}
+	return s
+}
 
-// Load loads all plugins and only then puts them in the place of the ones before. An error leaves those.
-func (g *Gate) Load(specs []Spec) error { return nil }
+func (o Options) orDefaults() Options {
+	o.Instances = orDefault(o.Instances, 1)
+	o.Segments = orDefault(o.Segments, 1024)
+	o.Segment = orDefault(o.Segment, 1024)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
 
-// Caller makes an asker of questions, for one goroutine at a time.
-func (g *Gate) Caller() *Caller { return &Caller{} }
-
-// Stats are the plugins' counters in the order of the chain.
-func (g *Gate) Stats() []Stats { return nil }
-
-// Close ends all plugins. Everything is denied from then on.
-func (g *Gate) Close() {}
-
-// Caller asks the plugins. It allocates nothing in a steady state, except for identities.
-type Caller struct{}
-
-// Active says whether there is any plugin to ask.
-func (c *Caller) Active() bool { return false }
-
-// Authenticate asks who a client is.
-func (c *Caller) Authenticate(q *Connect) (Identity, Verdict) { return Identity{}, Verdict{} }
-
-// Judge has a request's paths normalized and then authorized, by the same generation of plugins.
-func (c *Caller) Judge(q *Request) Verdict { return Verdict{} }
+func orDefault[T comparable](v, d T) T {
+	var zero T
+	if v == zero {
+		return d
+	}
+	return v
+}
