@@ -225,10 +225,14 @@ func isPrincipal(b []byte) bool {
 	return true
 }
 
-// bounds are those of a normalized path.
-type bounds struct {
-	segments int
-	segment  int // bytes of one
+// Bounds are those of a normalized path. Zero values mean 1024.
+type Bounds struct {
+	Segments     int
+	SegmentBytes int // of one
+}
+
+func (b Bounds) orDefaults() Bounds {
+	return Bounds{orDefault(b.Segments, 1024), orDefault(b.SegmentBytes, 1024)}
 }
 
 // paths are rewritten paths, kept for one Caller: the text of all, and its segments.
@@ -245,7 +249,7 @@ const (
 
 // read takes the answer to normalize apart and puts the paths in rs. The text is copied, so that
 // the guest can't change it afterwards. If the answer isn't right, rs is in disorder.
-func (p *paths) read(b []byte, rs []Resource, lim bounds) bool {
+func (p *paths) read(b []byte, rs []Resource, lim Bounds) bool {
 	if cap(p.text) > keptText || cap(p.segments) > keptSegments {
 		*p = paths{}
 	}
@@ -270,7 +274,7 @@ func (p *paths) read(b []byte, rs []Resource, lim bounds) bool {
 			if end == 0 {
 				break
 			}
-			if end > lim.segment || len(p.segments)-first == lim.segments {
+			if end > lim.SegmentBytes || len(p.segments)-first == lim.Segments {
 				return false
 			}
 			p.segments = append(p.segments, segment)

@@ -211,7 +211,7 @@ func (c *Caller) normalized(i *instance, a answer, rs []Resource) error {
 		return nil
 	case statusRewritten:
 		b, ok := i.memory.Read(a.at, a.length)
-		if o := i.plugin.options; !ok || !c.paths.read(b, rs, bounds{o.Segments, o.Segment}) {
+		if !ok || !c.paths.read(b, rs, *c.gate.bounds.Load()) {
 			return errBreach
 		}
 		return nil

@@ -13,6 +13,7 @@ import (
 type Gate struct {
 	options Options
 	current atomic.Pointer[generation] // nil: no plugins
+	bounds  atomic.Pointer[Bounds]
 	callers atomic.Uint32
 
 	mu       sync.Mutex // guards what follows, and changes of current
@@ -28,7 +29,17 @@ type generation struct {
 }
 
 // New makes a Gate without plugins, which allows everything.
-func New(o Options) *Gate { return &Gate{options: o.orDefaults()} }
+func New(o Options) *Gate {
+	g := &Gate{options: o.orDefaults()}
+	g.SetBounds(Bounds{})
+	return g
+}
+
+// SetBounds changes what normalized paths may be.
+func (g *Gate) SetBounds(b Bounds) {
+	b = b.orDefaults()
+	g.bounds.Store(&b)
+}
 
 var errClosed = errors.New("the gate is closed")
 

@@ -39,8 +39,6 @@ type Options struct {
 	Instances int // of each plugin: one for each goroutine that calls at the same time, and spares
 	Log       *slog.Logger
 	CacheDir  string // where compiled code is kept between starts; "": nowhere
-	Segments  int    // of a normalized path, at most
-	Segment   int    // bytes of a normalized segment, at most
 }
 
 // Outcome is how a question ended. The zero value denies.
@@ -173,8 +171,6 @@ func (s Spec) orDefaults() Spec {
 
 func (o Options) orDefaults() Options {
 	o.Instances = orDefault(o.Instances, 1)
-	o.Segments = orDefault(o.Segments, 1024)
-	o.Segment = orDefault(o.Segment, 1024)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
