@@ -15,6 +15,7 @@ import (
 	"github.com/locktopus-project/locktopus/v2/internal/config"
 	"github.com/locktopus-project/locktopus/v2/internal/fence"
 	"github.com/locktopus-project/locktopus/v2/internal/server"
+	"github.com/locktopus-project/locktopus/v2/plugins/host"
 )
 
 const memoryOnly = "fencing ids are kept in memory only: they restart at 1 when the server does"
@@ -30,8 +31,11 @@ type service struct {
 	flush   time.Duration // how long the end waits for it
 	certs   *certificates // nil: plain connections
 	fence   *fence.Fence
+	gate    *host.Gate // the plugins; nil before they are loaded
 	server  *server.Server
 	signals <-chan os.Signal
+
+	watched, polled map[string]fileState // the plugins' files as they were loaded last, and looked at last
 }
 
 func (p process) serve(args []string) int {
@@ -67,22 +71,50 @@ func (s *service) run() int {
 		return exitConfig
 	}
 	if err := s.start(); err != nil {
-		s.log.Error(err.Error())
-		if s.fence != nil {
-			s.fence.Close()
+		if !errors.Is(err, errPlugins) {
+			s.log.Error(err.Error())
 		}
-		return exitFailed
+		return s.failed(err)
 	}
 	s.notify(daemon.SdNotifyReady)
-	for sig := range s.signals {
-		if isReload(sig) {
+	for {
+		timer := s.nextPoll()
+		select {
+		case <-timer:
+			s.pollPlugins()
+		case sig := <-s.signals:
+			if !isReload(sig) {
+				return s.stop(sig)
+			}
 			s.reload()
-			continue
 		}
-		return s.stop(sig)
 	}
-	panic("locktopus: the channel of signals was closed")
 }
+
+// nextPoll ticks when the plugins' files are to be looked at; never, if they aren't.
+func (s *service) nextPoll() <-chan time.Time {
+	if d := s.pollInterval(); d > 0 {
+		return time.After(d)
+	}
+	return nil
+}
+
+// failed gives back what a start that failed had taken.
+func (s *service) failed(err error) int {
+	if s.gate != nil {
+		s.gate.Close()
+	}
+	if s.fence != nil {
+		s.fence.Close()
+	}
+	if errors.Is(err, errPlugins) {
+		return exitConfig
+	}
+	return exitFailed
+}
+
+// errPlugins says that plugins can't be loaded; why was logged, fault by fault.
+var errPlugins = errors.New("the plugins cannot be loaded")
 
 // openLog puts a queue before standard error, which may be a pipe that nobody reads.
 func (s *service) openLog() {
@@ -128,6 +160,10 @@ func (s *service) start() error {
 	if err := s.openFence(); err != nil {
 		return err
 	}
+	loops := eventLoops(s.config.Server.Loops)
+	if !s.openGate(loops) {
+		return errPlugins
+	}
 	ln, passed, err := listen(s.config.Server.Listen)
 	if err != nil {
 		return err
@@ -139,7 +175,6 @@ func (s *service) start() error {
 	if s.certs != nil {
 		tc = s.certs.config()
 	}
-	loops := eventLoops(s.config.Server.Loops)
 	s.server, err = server.New(server.Options{
 		Listener: ln,
 		TLS:      tc,
@@ -148,12 +183,14 @@ func (s *service) start() error {
 		Fence:    s.fence,
 		Log:      s.log,
 		Version:  programVersion(),
+		NewJudge: s.newJudge,
+		Plugins:  s.gate.Stats,
 	})
 	if err != nil {
 		return err
 	}
 	s.log.Info("listening", "address", ln.Addr().String(), "tls", tc != nil, "state_dir", s.fence.Dir(),
-		"config", s.in.Path, "version", programVersion(), "pid", os.Getpid())
+		"plugins", len(s.config.Plugins), "config", s.in.Path, "version", programVersion(), "pid", os.Getpid())
 	return nil
 }
 
@@ -202,18 +239,24 @@ func (s *service) reload() {
 	}
 	changes := config.Changes(&s.config.Config, &next.Config)
 	config.Keep(&s.config.Config, &next.Config)
-	if !s.reloadCertificates(next) {
+	certs, ok := s.freshCertificates(next)
+	if !ok {
 		return
 	}
+	if !s.loadPlugins(next) {
+		s.log.Error("nothing was reloaded: a plugin is faulty; the old plugins stay in use")
+		return
+	}
+	s.useCertificates(certs)
 	s.server.Reload(settings(&next.Config))
 	s.config = next
 	s.tellChanges(changes, logLevel(next))
 }
 
-// reloadCertificates reads the files again even if their names are the same.
-func (s *service) reloadCertificates(next *config.Loaded) bool {
+// freshCertificates reads the files again even if their names are the same; nil if TLS is off.
+func (s *service) freshCertificates(next *config.Loaded) (*tls.Config, bool) {
 	if s.certs == nil {
-		return true
+		return nil, true
 	}
 	c, faults := loadTLS(next.Server.TLS)
 	for _, f := range faults {
@@ -221,11 +264,17 @@ func (s *service) reloadCertificates(next *config.Loaded) bool {
 	}
 	if len(faults) > 0 {
 		s.log.Error("nothing was reloaded: the TLS files are faulty; the old certificate stays in use", "faults", len(faults))
-		return false
+		return nil, false
+	}
+	return c, true
+}
+
+func (s *service) useCertificates(c *tls.Config) {
+	if c == nil {
+		return
 	}
 	s.certs.current.Store(c)
 	s.log.Info("TLS files reloaded for new connections", "certificate_until", until(c).UTC().Format(time.RFC3339))
-	return true
 }
 
 // tellChanges logs under the more talkative of the old level and the new one, so that the change of
@@ -281,6 +330,7 @@ func (s *service) stopped(err error) int {
 		s.log.Error("shutting down failed", "error", err)
 		code = exitFailed
 	}
+	s.gate.Close()
 	if err := s.fence.Close(); err != nil {
 		s.log.Error("closing the state directory failed", "error", err)
 		code = exitFailed

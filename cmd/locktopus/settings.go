@@ -4,6 +4,7 @@ import (
 	"github.com/locktopus-project/locktopus/v2/engine"
 	"github.com/locktopus-project/locktopus/v2/internal/config"
 	"github.com/locktopus-project/locktopus/v2/internal/server"
+	"github.com/locktopus-project/locktopus/v2/plugins/host"
 	"github.com/locktopus-project/locktopus/v2/wsnet"
 )
 
@@ -50,5 +51,36 @@ func engineLimits(l *config.Limits) engine.Limits {
 		Resources:    l.Resources,
 		Requests:     l.NamespaceRequests,
 		Bytes:        l.NamespaceBytes,
+	}
+}
+
+// hooksOf are the hooks that the words of plugins.hooks mean.
+func hooksOf(words []string) (h host.Hooks) {
+	for _, w := range words {
+		switch w {
+		case "authenticate":
+			h |= host.Authenticate
+		case "authorize":
+			h |= host.Authorize
+		case "normalize":
+			h |= host.Normalize
+		default:
+			panic("locktopus: config let an unknown hook through: " + w)
+		}
+	}
+	return h
+}
+
+// pluginSpec maps a plugin's configuration to what the host loads.
+func pluginSpec(p config.Plugin) host.Spec {
+	return host.Spec{
+		Name: p.Name, Path: p.Path, Hooks: hooksOf(p.Hooks), Config: p.Config, Namespaces: p.Namespaces,
+		Limits: host.Limits{
+			ModuleBytes: p.ModuleBytes,
+			MemoryBytes: p.MemoryBytes,
+			Call:        p.CallTimeout,
+			Init:        p.InitTimeout,
+			LogLines:    p.LogLines,
+		},
 	}
 }
