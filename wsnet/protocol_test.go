@@ -428,6 +428,33 @@ func TestRefusalIsAnsweredAndNothingFollows(t *testing.T) {
 	})
 }
 
+// RFC 9110 section 11.6.1: a 401 says how to authenticate.
+func TestRefusalOfAnUnknownClientHoldsItsChallenge(t *testing.T) {
+	everywhere(t, func(t *testing.T, w world) {
+		s := w.start(t, spy{open: func(Conn, *Request) *Refusal {
+			return &Refusal{Status: 401, Challenge: `Bearer realm="here", Basic`, Body: "who are you?"}
+		}}, Options{})
+		p := s.dial()
+		p.send([]byte(testHead))
+		r := p.response()
+		require.Equal(t, 401, r.StatusCode)
+		require.Equal(t, []string{`Bearer realm="here", Basic`}, r.Header["Www-Authenticate"])
+		body, err := io.ReadAll(r.Body)
+		require.NoError(t, err)
+		require.Equal(t, "who are you?\n", string(body))
+		p.wantEnd()
+	})
+}
+
+func TestRefusalsThatCannotBeAnsweredPanic(t *testing.T) {
+	for _, no := range []Refusal{
+		{Status: 200}, {Status: 1000}, {Status: 401}, {Status: 403, Challenge: "Bearer"},
+		{Status: 401, Challenge: "Bearer\r\nX: y"}, {Status: 401, Challenge: "a\x00"},
+	} {
+		require.Panics(t, func() { appendRefusal(nil, &no) }, "%+v", no)
+	}
+}
+
 func TestHeaderAtTheLimitAndOnePast(t *testing.T) {
 	everywhere(t, func(t *testing.T, w world) {
 		s := w.start(t, spy{}, Options{Limits: Limits{HeaderBytes: len(testHead) + 10}})

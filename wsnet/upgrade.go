@@ -314,12 +314,17 @@ func appendRefusal(dst []byte, r *Refusal) []byte {
 	if r.Status < 400 || r.Status > 999 {
 		panic("wsnet: a Refusal's status must be an HTTP error")
 	}
+	if (r.Status == http.StatusUnauthorized) != (r.Challenge != "") || !isFieldValue([]byte(r.Challenge)) {
+		panic("wsnet: a Refusal has a Challenge, a header's value, exactly if its status is 401")
+	}
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = strconv.AppendInt(dst, int64(r.Status), 10)
 	dst = append(append(dst, ' '), http.StatusText(r.Status)...)
 	switch r.Status {
 	case http.StatusUpgradeRequired: // RFC 6455 section 4.4: name the version that is understood
 		dst = append(dst, "\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13"...)
+	case http.StatusUnauthorized: // RFC 9110 section 11.6.1
+		dst = append(append(dst, "\r\nWWW-Authenticate: "...), r.Challenge...)
 	case http.StatusMethodNotAllowed: // RFC 9110 section 15.5.6
 		dst = append(dst, "\r\nAllow: GET"...)
 	}

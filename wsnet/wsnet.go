@@ -105,6 +105,10 @@ type Request struct {
 type Refusal struct {
 	Status int    // an HTTP status, 400 and above
 	Body   string // a sentence for people, text/plain; a newline is added
+
+	// Challenge is the WWW-Authenticate of a 401, which must have one (RFC 9110 section 11.6.1), and of
+	// no other status. A challenge that is missing, out of place or no header's value panics.
+	Challenge string
 }
 
 // Reason says why a connection ended.

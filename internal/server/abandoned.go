@@ -1,7 +1,6 @@
 package server
 
 import (
-	"container/heap"
 	"hash/maphash"
 	"net/netip"
 	"sync"
@@ -12,7 +11,6 @@ import (
 
 // An abandonment is an acquired lock whose connection is gone; it is released at its time.
 type abandonment struct {
-	at   time.Time
 	ns   *namespace
 	lock engine.Handle
 	from origin
@@ -35,79 +33,37 @@ func originOf(addr netip.Addr) origin {
 	return origin(maphash.Comparable(originSeed, addr) | 1)
 }
 
-// abandoned holds all of them in the order of their times: one heap, one goroutine, one timer,
-// however many connections are lost at once.
+// abandoned holds all of them in the order of their times, and counts them by their origins.
 type abandoned struct {
-	release func(abandonment)
+	*schedule[abandonment]
 
-	mu     sync.Mutex // guards queue and counts
-	queue  abandonments
-	counts map[origin]int // of the queue
-	wake   chan struct{}  // holds one: the earliest time has changed
+	counting sync.Mutex // guards counts
+	counts   map[origin]int
 }
 
 func newAbandoned(release func(abandonment)) *abandoned {
-	return &abandoned{release: release, counts: map[origin]int{}, wake: make(chan struct{}, 1)}
+	a := &abandoned{counts: map[origin]int{}}
+	a.schedule = newSchedule(func(x abandonment) {
+		a.uncount(x.from)
+		release(x)
+	})
+	return a
 }
 
 // add puts a lock to the others.
-func (a *abandoned) add(x abandonment) {
-	a.mu.Lock()
-	heap.Push(&a.queue, x)
+func (a *abandoned) add(at time.Time, x abandonment) {
+	a.counting.Lock()
 	a.counts[x.from]++
-	first := a.queue[0] == x
-	a.mu.Unlock()
-	if !first {
-		return
-	}
-	select {
-	case a.wake <- struct{}{}:
-	default: // the goroutine has not looked since the last one
-	}
+	a.counting.Unlock()
+	a.schedule.add(at, x)
 }
 
-// run releases what is due until stop is closed.
-func (a *abandoned) run(stop <-chan struct{}) {
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	for {
-		timer.Reset(a.expire(time.Now))
-		select {
-		case <-stop:
-			return
-		case <-a.wake:
-		case <-timer.C:
-		}
+func (a *abandoned) uncount(o origin) {
+	a.counting.Lock()
+	defer a.counting.Unlock()
+	if a.counts[o]--; a.counts[o] == 0 {
+		delete(a.counts, o)
 	}
-}
-
-// expire releases all that is due, one at a time and looking at the clock each time, and says how
-// long it may be until the next.
-func (a *abandoned) expire(now func() time.Time) time.Duration {
-	for {
-		x, wait := a.next(now())
-		if wait > 0 {
-			return wait
-		}
-		a.release(x)
-	}
-}
-
-// next takes the earliest one out if it is due, or says how long to wait.
-func (a *abandoned) next(now time.Time) (x abandonment, wait time.Duration) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if len(a.queue) == 0 {
-		return x, time.Hour
-	}
-	if wait := a.queue[0].at.Sub(now); wait > 0 {
-		return x, wait
-	}
-	x = heap.Pop(&a.queue).(abandonment)
-	if a.counts[x.from]--; a.counts[x.from] == 0 {
-		delete(a.counts, x.from)
-	}
-	return x, 0
 }
 
 // from is how many there are from an address. Those without an address aren't counted together.
@@ -115,33 +71,7 @@ func (a *abandoned) from(o origin) int {
 	if o == 0 {
 		return 0
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	a.counting.Lock()
+	defer a.counting.Unlock()
 	return a.counts[o]
-}
-
-func (a *abandoned) count() int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return len(a.queue)
-}
-
-// abandonments is the heap, earliest first.
-type abandonments []abandonment
-
-func (q abandonments) Len() int           { return len(q) }
-func (q abandonments) Less(i, j int) bool { return q[i].at.Before(q[j].at) }
-func (q abandonments) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
-func (q *abandonments) Push(x any)        { *q = append(*q, x.(abandonment)) }
-
-// Pop gives a storm's memory back as it passes.
-func (q *abandonments) Pop() any {
-	last := len(*q) - 1
-	x := (*q)[last]
-	(*q)[last] = abandonment{}
-	*q = (*q)[:last]
-	if cap(*q) > 64 && last < cap(*q)/4 {
-		*q = append(make(abandonments, 0, cap(*q)/2), *q...)
-	}
-	return x
 }

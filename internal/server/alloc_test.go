@@ -2,7 +2,6 @@ package server
 
 import (
 	"bytes"
-	"io"
 	"log/slog"
 	"net"
 	"testing"
@@ -18,7 +17,17 @@ import (
 // loopback interface, contended ones among them. AllocsPerRun counts what the whole process
 // allocates, the loops included; the test's own client doesn't.
 func TestMessageAllocatesNothingFromSocketToSocket(t *testing.T) {
-	s := serveLoopback(t)
+	for name, newJudge := range map[string]func() Judge{
+		"no plugins":      nil,
+		"none configured": func() Judge { return &fakeJudge{} },
+		"plugins":         func() Judge { return &lonely{} },
+	} {
+		t.Run(name, func(t *testing.T) { allocatesNothing(t, newJudge) })
+	}
+}
+
+func allocatesNothing(t *testing.T, newJudge func() Judge) {
+	s := serveLoopback(t, Options{NewJudge: newJudge})
 	a, b := dialRaw(t, s), dialRaw(t, s)
 	round := func() {
 		a.send(a.lock)
@@ -37,10 +46,15 @@ func TestMessageAllocatesNothingFromSocketToSocket(t *testing.T) {
 	require.Zero(t, testing.AllocsPerRun(1000, round))
 }
 
-func serveLoopback(t testing.TB) *Server {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	s, err := New(Options{Listener: ln, Settings: testSettings(), Fence: fence.Memory(), Log: slog.New(slog.DiscardHandler)})
+// serveLoopback fills in what a test doesn't care about.
+func serveLoopback(t testing.TB, o Options) *Server {
+	var err error
+	if o.Listener == nil {
+		o.Listener, err = net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+	}
+	o.Settings, o.Fence, o.Log = testSettings(), fence.Memory(), slog.New(slog.DiscardHandler)
+	s, err := New(o)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	return s
@@ -55,20 +69,20 @@ type rawClient struct {
 	n             int
 }
 
-func dialRaw(t testing.TB, s *Server) *rawClient {
-	conn, err := net.Dial("tcp", s.Addr().String())
-	require.NoError(t, err)
-	t.Cleanup(func() { conn.Close() })
+func dialRaw(t testing.TB, s *Server) *rawClient { return newRaw(t, dial(t, s)) }
+
+func newRaw(t testing.TB, conn net.Conn) *rawClient {
 	require.NoError(t, conn.SetDeadline(time.Now().Add(time.Minute)))
-	_, err = io.WriteString(conn, "GET /v1?namespace=n HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
-	require.NoError(t, err)
 	c := &rawClient{t: t, conn: conn, buf: make([]byte, 4096)}
+	c.send([]byte(rawHead))
 	c.expect("\r\n\r\n")
 	c.lock = clientFrame(`{"action":"lock","resources":[{"type":"write","path":["group","entity","id-42"]}]}`)
 	c.release = clientFrame(release)
 	return c
 }
+
+const rawHead = "GET /v1?namespace=n HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 
 // clientFrame is a masked text frame.
 func clientFrame(text string) []byte {

@@ -30,6 +30,7 @@ func testSettings() Settings {
 // fakeNet is a transport whose posts wait until a test delivers them.
 type fakeNet struct {
 	s         *Server
+	judge     *fakeJudge // nil: no plugins
 	conns     map[wsnet.ConnID]*fakeConn
 	last      wsnet.ConnID
 	accepting bool
@@ -46,14 +47,26 @@ type posted struct {
 
 // newFake is a server on a fakeNet. None of its goroutines runs unless run does.
 func newFake(set Settings, f *fence.Fence) *fakeNet {
-	s := newServer(Options{Settings: set, Fence: f, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Version: "test"})
+	return newFakeOf(Options{Settings: set, Fence: f})
+}
+
+// newFakeOf fills in what a test doesn't care about.
+func newFakeOf(o Options) *fakeNet {
+	if o.Log == nil {
+		o.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	if o.Fence == nil {
+		o.Fence = fence.Memory()
+	}
+	o.Version = "test"
+	s := newServer(o)
 	n := &fakeNet{s: s, conns: map[wsnet.ConnID]*fakeConn{}, accepting: true}
 	s.net = n
 	return n
 }
 
-// run releases abandoned locks in the background.
-func (n *fakeNet) run() { n.s.work.Go(func() { n.s.abandoned.run(n.s.stop) }) }
+// run has the server do in the background what is due.
+func (n *fakeNet) run() { n.s.keepTime() }
 
 func (n *fakeNet) Post(id wsnet.ConnID, token uint64) {
 	n.mu.Lock()
@@ -109,9 +122,13 @@ func (n *fakeNet) collect(id wsnet.ConnID) (taken []posted) {
 
 // connect opens a connection, or returns the refusal.
 func (n *fakeNet) connect(query string) (*fakeConn, *wsnet.Refusal) {
+	return n.ask(&wsnet.Request{Path: "/v1", RawQuery: query, Header: http.Header{}, Remote: netip.MustParseAddrPort("127.0.0.1:1")})
+}
+
+// ask opens a connection with a request of the test's own.
+func (n *fakeNet) ask(r *wsnet.Request) (*fakeConn, *wsnet.Refusal) {
 	n.last++
-	c := &fakeConn{n: n, w: &worker{s: n.s}, id: n.last}
-	r := &wsnet.Request{Path: "/v1", RawQuery: query, Header: http.Header{}, Remote: netip.MustParseAddrPort("127.0.0.1:1")}
+	c := &fakeConn{n: n, w: n.s.newWorker(), id: n.last}
 	if refused := c.w.Open(c, r); refused != nil {
 		return nil, refused
 	}

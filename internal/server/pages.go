@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 )
 
 // pages serves what isn't a WebSocket: for people, for monitors, for browsers that ask first.
@@ -61,7 +62,7 @@ accepted     %d connections, %d messages, %d bytes in, %d bytes out
 refused      %d connections (all together), %d (of one address), %d upgrades
 faults       %d of clients, %d of WebSocket, %d of TLS
 too slow     %d handshakes, %d messages, %d readers, %d without a pong, %d closing
-
+%s
 /v1?namespace=NAME&abandon-timeout-ms=T   WebSocket: lock and release
 /stats?namespace=NAME                     a namespace in numbers (JSON)
 /healthz                                  is the server able to grant locks?
@@ -69,7 +70,31 @@ too slow     %d handshakes, %d messages, %d readers, %d without a pong, %d closi
 		st.Accepted, st.Messages, st.BytesIn, st.BytesOut,
 		st.RefusedConnections, st.RefusedPerAddress, st.RefusedUpgrades,
 		s.faults.Load(), st.ProtocolErrors, st.TLSErrors,
-		st.HandshakeTimeouts, st.MessageTimeouts, st.WriteTimeouts+st.Overflows, st.PingTimeouts, st.CloseTimeouts)
+		st.HandshakeTimeouts, st.MessageTimeouts, st.WriteTimeouts+st.Overflows, st.PingTimeouts, st.CloseTimeouts,
+		s.pluginsText())
+}
+
+// pluginsText is the plugins' part of the status page, empty if there are none.
+func (s *Server) pluginsText() string {
+	if s.plugins == nil {
+		return ""
+	}
+	all, j := s.plugins(), &s.judged
+	if len(all) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, `
+plugins
+denied       %d connections, %d requests
+not judged   %d connections, %d requests
+expired      %d authentications
+`, j.deniedClients.Load(), j.deniedRequests.Load(), j.failedClients.Load(), j.failedRequests.Load(), j.expired.Load())
+	for _, p := range all {
+		fmt.Fprintf(&b, "plugin       %s: %d calls, %d denied, %d traps, %d overruns, %d breaches, %d missing, %d replaced\n",
+			p.Name, p.Calls, p.Denied, p.Traps, p.Overruns, p.Breaches, p.Missing, p.Replaced)
+	}
+	return b.String()
 }
 
 // healthPage says whether locks can be granted. Ids that are reserved already go on when no more can

@@ -12,6 +12,7 @@ import (
 
 	"github.com/locktopus-project/locktopus/v2/engine"
 	"github.com/locktopus-project/locktopus/v2/internal/fence"
+	"github.com/locktopus-project/locktopus/v2/plugins/host"
 	"github.com/locktopus-project/locktopus/v2/wsnet"
 )
 
@@ -24,6 +25,9 @@ type Options struct {
 	Fence    *fence.Fence // stays the caller's, who closes it after the server
 	Log      *slog.Logger
 	Version  string // shown on the status page
+
+	NewJudge func() Judge        // called for each worker, by several goroutines; nil: there are no plugins, ever
+	Plugins  func() []host.Stats // of the plugins there are, for the status page; nil: none
 }
 
 // Settings are what Reload can change while the server runs. They are checked by whoever read them.
@@ -50,9 +54,9 @@ const (
 )
 
 var (
-	errGoingDown = errors.New("the server is shutting down")
-	errNoIDs     = errors.New("the server cannot reserve fencing ids durably at the moment, so it grants no new locks; try again later")
-	errNoMemory  = errors.New("the requests of all namespaces take as much memory as they may (limits.memory_bytes); try again later")
+	errGoingDown = &refusal{codeGoingAway, "the server is shutting down"}
+	errNoIDs     = &refusal{codeTryLater, "the server cannot reserve fencing ids durably at the moment, so it grants no new locks; try again later"}
+	errNoMemory  = &refusal{codeTryLater, "the requests of all namespaces take as much memory as they may (limits.memory_bytes); try again later"}
 )
 
 // Server serves locks on one listener.
@@ -67,11 +71,16 @@ type Server struct {
 	memory   atomic.Int64  // bytes that the requests of all namespaces take
 	noID     atomic.Uint64 // the id that wasn't reserved when it was wanted last; 0: none
 
+	newJudge func() Judge
+	plugins  func() []host.Stats
+	judged   judgements
+
 	sessions slab[session]
 	spaces   registry
 
 	abandoned *abandoned
-	stop      chan struct{} // closed when the server ends
+	expiries  *schedule[wsnet.ConnID] // connections whose authentication ends
+	stop      chan struct{}           // closed when the server ends
 	stopOnce  sync.Once
 	work      sync.WaitGroup // goroutines of the server
 
@@ -94,7 +103,7 @@ type transport interface {
 func New(o Options) (*Server, error) {
 	s := newServer(o)
 	_, err := wsnet.Serve(o.Listener, wsnet.Options{
-		NewHandler: func() wsnet.Handler { return &worker{s: s} },
+		NewHandler: func() wsnet.Handler { return s.newWorker() },
 		Ready:      func(n *wsnet.Server) { s.net = n },
 		HTTP:       s.pages(),
 		TLS:        o.TLS,
@@ -105,20 +114,27 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.work.Go(func() { s.abandoned.run(s.stop) })
+	s.keepTime()
 	return s, nil
 }
 
 func newServer(o Options) *Server {
 	s := &Server{
-		log: o.Log, fence: o.Fence, version: o.Version,
+		log: o.Log, fence: o.Fence, version: o.Version, newJudge: o.NewJudge, plugins: o.Plugins,
 		stop: make(chan struct{}), emptied: make(chan struct{}, 1),
 	}
 	set := o.Settings
 	s.settings.Store(&set)
 	s.spaces = registry{byName: map[string]*namespace{}, floor: o.Fence.Start(), max: set.Namespaces, limits: set.Engine}
 	s.abandoned = newAbandoned(s.expire)
+	s.expiries = newSchedule(func(id wsnet.ConnID) { s.net.Post(id, tokenExpired) })
 	return s
+}
+
+// keepTime starts the goroutines that do what is due.
+func (s *Server) keepTime() {
+	s.work.Go(func() { s.abandoned.run(s.stop) })
+	s.work.Go(func() { s.expiries.run(s.stop) })
 }
 
 // Addr is the address the server listens on.

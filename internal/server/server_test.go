@@ -188,7 +188,7 @@ func TestLocksLeftBehindFromOneAddressAreLimited(t *testing.T) {
 	_, refused := n.connect("namespace=n")
 	require.Equal(t, 503, refused.Status)
 	require.Contains(t, refused.Body, "limits.abandoned_per_address")
-	n.s.abandoned.expire(tomorrow)
+	n.s.abandoned.handOver(tomorrow)
 	n.mustConnect(t, "namespace=n")
 }
 
@@ -202,10 +202,10 @@ func TestAbandonedLocksThatBecomeDueMeanwhileAreReleasedToo(t *testing.T) {
 			released = append(released, time.Since(start))
 		})
 		for range 10 {
-			a.add(abandonment{at: start})
+			a.add(start, abandonment{})
 		}
-		a.add(abandonment{at: start.Add(400 * time.Millisecond)})
-		require.Equal(t, time.Hour, a.expire(time.Now))
+		a.add(start.Add(400*time.Millisecond), abandonment{})
+		require.Equal(t, time.Hour, a.handOver(time.Now))
 		require.Equal(t, 550*time.Millisecond, released[10])
 	})
 }
@@ -387,6 +387,6 @@ func TestOriginIsCheckedBeforeTheUpgrade(t *testing.T) {
 	set.Origins = []string{"https://good.example"}
 	n := newFake(set, fence.Memory())
 	r := &wsnet.Request{Path: "/v1", RawQuery: "namespace=n", Header: http.Header{"Origin": {"https://bad.example"}}}
-	w := &worker{s: n.s}
+	w := n.s.newWorker()
 	require.Equal(t, http.StatusForbidden, w.Open(&fakeConn{n: n, w: w, id: 1}, r).Status)
 }

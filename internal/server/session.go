@@ -13,6 +13,7 @@ type session struct {
 	ns      *namespace
 	from    origin        // where the client is
 	abandon time.Duration // how long an acquired lock outlives the connection
+	client  *client       // nil: there were no plugins when it connected
 
 	state wire.V1State  // what the client was told last
 	lock  engine.Handle // while enqueued or acquired

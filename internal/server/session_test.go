@@ -8,6 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/locktopus-project/locktopus/v2/internal/fence"
+	"github.com/locktopus-project/locktopus/v2/internal/testseed"
+	"github.com/locktopus-project/locktopus/v2/plugins/host"
 )
 
 const (
@@ -19,6 +21,15 @@ const (
 	opKinds
 )
 
+// Steps that only plugins make.
+const (
+	opRefused    = opKinds + iota // they don't let a request through
+	opMovedWrite                  // they say that it means another path
+	opMovedRead
+	opExpire // the client's authentication ends
+	opKindsJudged
+)
+
 // The session layer against a model: every script of so many steps of so many clients of one
 // namespace is played, with grants delivered early, late or never before the next step,
 // connections lost at any point, and abandoned locks released.
@@ -28,10 +39,44 @@ func TestEveryShortScriptOfSessionsFollowsTheModel(t *testing.T) {
 		played := 0
 		eachScript(size.clients*opKinds+1, make([]int, size.steps), 0, func(script []int) {
 			played++
-			playScript(t, n, size.clients, script)
+			playScript(t, n, size.clients, opKinds, script)
 		})
 		t.Logf("%d clients, %d steps: %d scripts", size.clients, size.steps, played)
 	}
+}
+
+// The same with plugins that refuse requests and say that paths mean others, and with clients whose
+// time ends.
+func TestEveryShortScriptOfJudgedSessionsFollowsTheModel(t *testing.T) {
+	for _, size := range []struct{ clients, steps int }{{2, 4}, {3, 3}} {
+		n := newScripted()
+		played := 0
+		eachScript(size.clients*opKindsJudged+1, make([]int, size.steps), 0, func(script []int) {
+			played++
+			playScript(t, n, size.clients, opKindsJudged, script)
+		})
+		t.Logf("%d clients, %d steps: %d scripts", size.clients, size.steps, played)
+	}
+}
+
+func TestRandomScriptsOfJudgedSessionsFollowTheModel(t *testing.T) {
+	const clients = 4
+	r, n := testseed.Rand(t), newScripted()
+	for range 300 {
+		script := make([]int, 100)
+		for i := range script {
+			script[i] = r.IntN(clients*opKindsJudged + 1)
+		}
+		playScript(t, n, clients, opKindsJudged, script)
+	}
+}
+
+// newScripted is a server whose plugins do as a script says.
+func newScripted() *fakeNet {
+	j := &fakeJudge{active: true, connect: func(*host.Connect) (host.Identity, host.Verdict) {
+		return host.Identity{Authenticated: true, Principal: "p", TTL: time.Hour}, allowed
+	}}
+	return j.serve(testSettings())
 }
 
 // tomorrow is a time at which everything abandoned is due.
@@ -56,6 +101,7 @@ func eachScript(ops int, script []int, depth int, play func([]int)) {
 // modelRequest is a request as the rules see it.
 type modelRequest struct {
 	id        uint64
+	path      string // what the one that was sent means
 	write     bool
 	abandoned bool
 	told      bool // acquired, and the client knows
@@ -70,6 +116,7 @@ type modelClient struct {
 type play struct {
 	t       testing.TB
 	script  []int
+	kinds   int // of each client's steps
 	n       *fakeNet
 	clients []modelClient
 	queue   []*modelRequest // alive, in order
@@ -78,17 +125,17 @@ type play struct {
 
 // playScript plays one script. The server is the same for all: each leaves it empty, and the next
 // one's ids go on where the last one's ended.
-func playScript(t testing.TB, n *fakeNet, clients int, script []int) {
-	p := &play{t: t, script: script, n: n, clients: make([]modelClient, clients), lastID: n.s.spaces.floor}
+func playScript(t testing.TB, n *fakeNet, clients, kinds int, script []int) {
+	p := &play{t: t, script: script, kinds: kinds, n: n, clients: make([]modelClient, clients), lastID: n.s.spaces.floor}
 	for i := range p.clients {
 		p.clients[i].conn = p.n.mustConnect(t, "namespace=n")
 	}
 	for _, op := range script {
-		if op == clients*opKinds {
+		if op == clients*kinds {
 			p.expire()
 			continue
 		}
-		p.step(&p.clients[op/opKinds], op%opKinds)
+		p.step(&p.clients[op/kinds], op%kinds)
 	}
 	p.finish()
 }
@@ -97,8 +144,20 @@ func (p *play) step(c *modelClient, op int) {
 	switch op {
 	case opWrite, opRead:
 		if c.request == nil {
-			p.lock(c, op == opWrite)
+			p.lock(c, op == opWrite, "a")
 		}
+	case opMovedWrite, opMovedRead:
+		if c.request == nil {
+			p.lock(c, op == opMovedWrite, "b")
+		}
+	case opRefused:
+		if c.request == nil {
+			p.refuse(c)
+		}
+	case opExpire:
+		c.conn.w.Notify(c.conn, tokenExpired)
+		p.expect(c, "communication error: "+errExpired.text)
+		p.ended(c, codeFault)
 	case opRelease:
 		if c.request != nil {
 			p.release(c)
@@ -117,21 +176,54 @@ func (p *play) acquired(r *modelRequest) bool {
 		if earlier == r {
 			return true
 		}
-		if earlier.write || r.write {
+		if earlier.path == r.path && (earlier.write || r.write) {
 			return false
 		}
 	}
 	panic("not alive")
 }
 
-func (p *play) lock(c *modelClient, write bool) {
+func (p *play) lock(c *modelClient, write bool, path string) {
+	p.judge(func(q *host.Request) host.Verdict {
+		if path == "b" {
+			q.Resources[0].Path = [][]byte{[]byte(path)}
+		}
+		return allowed
+	})
 	p.lastID++
-	r := &modelRequest{id: p.lastID, write: write}
+	r := &modelRequest{id: p.lastID, write: write, path: path}
 	p.queue = append(p.queue, r)
 	c.request = r
 	r.told = p.acquired(r)
 	c.conn.say(map[bool]string{true: writeA, false: readA}[write])
 	p.expect(c, answer(r.id, "lock", map[bool]string{true: "acquired", false: "enqueued"}[r.told]))
+}
+
+// judge has plugins answer the next request, if there are plugins.
+func (p *play) judge(f func(*host.Request) host.Verdict) {
+	if p.n.judge != nil {
+		p.n.judge.request = f
+	}
+}
+
+// refuse has plugins refuse a request, in each way in turn. It leaves no trace, and no id is drawn.
+func (p *play) refuse(c *modelClient) {
+	v := refusals[p.n.judge.requests%len(refusals)]
+	p.judge(func(q *host.Request) host.Verdict {
+		q.Resources[0].Path = nil // whatever was put there on the way
+		return v.verdict
+	})
+	c.conn.say(writeA)
+	p.expect(c, "communication error: "+v.text)
+	p.ended(c, v.code)
+}
+
+// ended checks that the server has closed a connection, which is lost then.
+func (p *play) ended(c *modelClient, code uint16) {
+	if c.conn.closing != code {
+		p.t.Fatalf("script %v: closed with %d, want %d", p.script, c.conn.closing, code)
+	}
+	p.drop(c)
 }
 
 func (p *play) release(c *modelClient) {
@@ -157,7 +249,7 @@ func (p *play) drop(c *modelClient) {
 }
 
 func (p *play) expire() {
-	p.n.s.abandoned.expire(tomorrow)
+	p.n.s.abandoned.handOver(tomorrow)
 	for _, r := range append([]*modelRequest(nil), p.queue...) {
 		if r.abandoned {
 			p.forget(r)
@@ -204,8 +296,8 @@ func (p *play) finish() {
 		}
 		c.conn.drop()
 	}
-	p.n.s.abandoned.expire(tomorrow)
-	if p.n.s.spaces.count() != 0 || p.n.s.sessions.live != 0 || p.n.s.open.Load() != 0 || p.n.s.memory.Load() != 0 || len(p.n.s.abandoned.counts) != 0 {
+	p.n.s.abandoned.handOver(tomorrow)
+	if p.n.s.spaces.count() != 0 || p.n.s.sessions.live != 0 || p.n.s.open.Load() != 0 || p.n.s.memory.Load() != 0 || len(p.n.s.abandoned.counts) != 0 || p.n.s.expiries.count() != 0 {
 		p.t.Fatalf("script %v: something is left behind", p.script)
 	}
 	if p.n.s.spaces.floor != p.lastID {

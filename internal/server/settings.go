@@ -10,7 +10,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/locktopus-project/locktopus/v2/internal/wire"
+	"github.com/locktopus-project/locktopus/v2/engine"
 )
 
 // Names of v1's parameters.
@@ -23,6 +23,7 @@ const (
 type paramsV1 struct {
 	namespace string
 	abandon   time.Duration
+	query     url.Values // all parameters
 }
 
 // parseV1 reads the query of a v1 connection. Its errors are sentences for the client.
@@ -31,7 +32,7 @@ func (s *Settings) parseV1(query string) (paramsV1, error) {
 	if err != nil {
 		return paramsV1{}, fmt.Errorf("the URL's query cannot be read: %w", err)
 	}
-	p := paramsV1{namespace: q.Get(paramNamespace), abandon: s.DefaultAbandon}
+	p := paramsV1{namespace: q.Get(paramNamespace), abandon: s.DefaultAbandon, query: q}
 	if err := s.checkNamespace(p.namespace); err != nil {
 		return p, err
 	}
@@ -74,13 +75,13 @@ func (s *Settings) allows(origin string) bool {
 }
 
 // resourcesText is a request's resources for the log, like `write ["a","b"], read []`.
-func resourcesText(rs []wire.Resource) string {
+func resourcesText(rs []engine.Resource) string {
 	var b strings.Builder
 	for i, r := range rs {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		b.WriteString(r.Type.String())
+		b.WriteString(modeName(r.Mode))
 		b.WriteString(" [")
 		for k, seg := range r.Path {
 			if k > 0 {
@@ -91,4 +92,16 @@ func resourcesText(rs []wire.Resource) string {
 		b.WriteByte(']')
 	}
 	return b.String()
+}
+
+func modeName(m engine.Mode) string {
+	switch m {
+	case engine.Read:
+		return "read"
+	case engine.Write:
+		return "write"
+	case engine.Permit:
+		return "permit"
+	}
+	panic("server: a resource has an unknown mode")
 }

@@ -3,10 +3,12 @@ package server
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/locktopus-project/locktopus/v2/engine"
 	"github.com/locktopus-project/locktopus/v2/internal/wire"
+	"github.com/locktopus-project/locktopus/v2/plugins/host"
 	"github.com/locktopus-project/locktopus/v2/wsnet"
 )
 
@@ -14,24 +16,45 @@ import (
 const (
 	codeGoingAway = 1001 // RFC 6455, 7.4.1: the server is going down
 	codeTryLater  = 1013 // IANA's registry of close codes: not now, and not the client's fault
-	codeFault     = 3000 // the client broke the protocol, after a text that says how
+	codeFault     = 3000 // the client broke the protocol, or may not do this, after a text that says which
 )
 
-// tokenLook asks a connection to look at the server's stage; every other token is a fencing id,
-// and those start at 1.
-const tokenLook = 0
+// Tokens that aren't fencing ids: those start at 1 and are below 2^63.
+const (
+	tokenLook    = 0              // look at the server's stage
+	tokenExpired = math.MaxUint64 // the client's authentication has expired
+)
+
+// refusal is an error that ends a connection, and no fault of its client's protocol.
+type refusal struct {
+	code uint16 // of the close frame
+	text string
+}
+
+func (r *refusal) Error() string { return r.text }
 
 // worker serves the connections of one loop. It holds the memory that one call needs, so that a
 // message allocates nothing: wsnet runs one call of a worker at a time.
 type worker struct {
 	s         *Server
+	judge     Judge // nil: there are no plugins, ever
 	parser    wire.V1Parser
 	resources []engine.Resource
+	question  host.Request
 	grants    []engine.Grant
 	out       []byte
 }
 
-// Open decides on an upgrade: the address, the parameters, the origin, the stage.
+func (s *Server) newWorker() *worker {
+	w := &worker{s: s}
+	if s.newJudge != nil {
+		w.judge = s.newJudge()
+	}
+	return w
+}
+
+// Open decides on an upgrade: the stage, the address, the origin, the parameters, and then, as that
+// costs most, what plugins say.
 func (w *worker) Open(c wsnet.Conn, r *wsnet.Request) *wsnet.Refusal {
 	set := w.s.settings.Load()
 	if w.s.stage.Load() != serving {
@@ -51,6 +74,10 @@ func (w *worker) Open(c wsnet.Conn, r *wsnet.Request) *wsnet.Refusal {
 	if w.s.abandoned.from(from) > set.Abandoned {
 		return &wsnet.Refusal{Status: 503, Body: "clients of this address have left more locks behind than they may (limits.abandoned_per_address); try again when their abandon timeouts have run out"}
 	}
+	who, refused := w.authenticate(r, &p)
+	if refused != nil {
+		return refused
+	}
 	i, sess, ok := w.s.sessions.take()
 	if !ok {
 		return &wsnet.Refusal{Status: 503, Body: "the server has as many sessions as it may have"}
@@ -60,13 +87,24 @@ func (w *worker) Open(c wsnet.Conn, r *wsnet.Request) *wsnet.Refusal {
 		w.s.sessions.give(i)
 		return &wsnet.Refusal{Status: 503, Body: err.Error()}
 	}
-	*sess = session{ns: ns, from: from, abandon: p.abandon}
+	*sess = session{ns: ns, from: from, abandon: p.abandon, client: who}
 	c.SetUser(uint64(i))
 	w.s.opened()
+	w.s.limitTime(c.ID(), who)
 	if set.LogClients {
-		w.s.log.Info("client connected", "conn", c.ID(), "namespace", p.namespace, "remote", r.Remote, "abandon_timeout", p.abandon)
+		w.logClient(c, r, &p, who)
 	}
 	return nil
+}
+
+// logClient logs who has connected. Queries, headers and what plugins keep of a client may hold
+// credentials: they stay out of the log.
+func (w *worker) logClient(c wsnet.Conn, r *wsnet.Request, p *paramsV1, who *client) {
+	log := w.s.log.With("conn", c.ID(), "namespace", p.namespace, "remote", r.Remote, "abandon_timeout", p.abandon)
+	if who != nil {
+		log = log.With("principal", who.identity.Principal, "ttl", who.identity.TTL)
+	}
+	log.Info("client connected")
 }
 
 // Message takes one request of a client.
@@ -86,12 +124,16 @@ func (w *worker) Message(c wsnet.Conn, msg []byte) {
 	}
 }
 
-// Notify takes up a token: a grant made on another connection's call, or the wish that the
-// connection look at the server's stage.
+// Notify takes up a token: a grant made on another connection's call, the wish that the connection
+// look at the server's stage, or the end of its client's authentication.
 func (w *worker) Notify(c wsnet.Conn, token uint64) {
 	sess := w.session(c)
-	if token == tokenLook {
+	switch token {
+	case tokenLook:
 		w.look(c, sess)
+		return
+	case tokenExpired:
+		w.expire(c, sess)
 		return
 	}
 	if token != sess.id || sess.state != wire.V1Enqueued {
@@ -109,6 +151,7 @@ func (w *worker) Notify(c wsnet.Conn, token uint64) {
 func (w *worker) Closed(c wsnet.Conn, why wsnet.Reason) {
 	sess := w.session(c)
 	ns := sess.ns
+	w.s.forgetTime(sess.client)
 	w.part(c, sess)
 	w.s.sessions.give(uint32(c.User()))
 	w.s.spaces.leave(ns)
@@ -131,9 +174,14 @@ func (w *worker) lock(c wsnet.Conn, sess *session, r wire.V1Request) error {
 		return errGoingDown
 	}
 	w.convert(r.Resources)
+	if w.judges() {
+		if err := w.authorize(sess); err != nil {
+			return err
+		}
+	}
 	placed, err := w.enqueue(uint64(c.ID()), sess.ns)
 	if err != nil {
-		return err
+		return attribute(err, r.Resources, w.resources)
 	}
 	sess.lock, sess.id = placed.Handle, placed.Seq
 	state := wire.V1Enqueued
@@ -142,7 +190,7 @@ func (w *worker) lock(c wsnet.Conn, sess *session, r wire.V1Request) error {
 	}
 	w.tell(c, sess, wire.V1Lock, state)
 	if w.s.settings.Load().LogLocks {
-		w.logLock(c, sess, "lock "+state.String(), "resources", resourcesText(r.Resources))
+		w.logLock(c, sess, "lock "+state.String(), "resources", resourcesText(w.resources))
 	}
 	return nil
 }
@@ -211,18 +259,16 @@ func (w *worker) logLock(c wsnet.Conn, sess *session, what string, more ...any) 
 	w.s.log.With("conn", c.ID(), "namespace", sess.ns.name, "id", sess.id).Info(what, more...)
 }
 
-// fail ends a connection that broke the protocol, or whose request the server can't serve: a text that
-// says why, the close code, and its lock goes the way of any lost connection's.
+// fail ends a connection that broke the protocol, or whose request the server can't or mustn't serve:
+// a text that says why, the close code, and its lock goes the way of any lost connection's.
 func (w *worker) fail(c wsnet.Conn, sess *session, err error) {
 	w.out = wire.AppendV1Error(w.out[:0], err)
 	c.Send(w.out)
-	switch {
-	case errors.Is(err, errGoingDown):
-		c.Close(codeGoingAway, "")
-	case errors.Is(err, errNoIDs), errors.Is(err, errNoMemory):
-		c.Close(codeTryLater, "")
-	default:
-		c.Close(codeFault, "")
+	var r *refusal
+	if errors.As(err, &r) {
+		w.hangUp(c, sess, r.code, "")
+	} else {
+		w.hangUp(c, sess, codeFault, "")
 		w.s.faults.Add(1)
 	}
 	if w.s.settings.Load().LogClients {
@@ -236,15 +282,21 @@ func (w *worker) fail(c wsnet.Conn, sess *session, err error) {
 func (w *worker) look(c wsnet.Conn, sess *session) {
 	switch stage := w.s.stage.Load(); {
 	case stage == ending, stage == draining && sess.state == wire.V1Ready:
-		c.Close(codeGoingAway, "the server is shutting down")
+		w.hangUp(c, sess, codeGoingAway, "the server is shutting down")
 	}
+}
+
+// hangUp closes a connection from our side. No end of its client's authentication is waited for any more.
+func (w *worker) hangUp(c wsnet.Conn, sess *session, code uint16, reason string) {
+	c.Close(code, reason)
+	w.s.forgetTime(sess.client)
 }
 
 // part takes a session's lock from it.
 func (w *worker) part(c wsnet.Conn, sess *session) {
 	if sess.state == wire.V1Acquired && sess.abandon > 0 {
 		w.s.spaces.share(sess.ns)
-		w.s.abandoned.add(abandonment{at: time.Now().Add(sess.abandon), ns: sess.ns, lock: sess.lock, from: sess.from})
+		w.s.abandoned.add(time.Now().Add(sess.abandon), abandonment{ns: sess.ns, lock: sess.lock, from: sess.from})
 	} else if sess.state != wire.V1Ready {
 		w.s.release(sess.ns, sess.lock, &w.grants)
 	}
