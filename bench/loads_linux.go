@@ -26,13 +26,32 @@ func (b *bench) ownPaths() ([]load, error) {
 		return nil, err
 	}
 	defer ceiling.stop()
-	var ls []load
-	for _, n := range b.opt.conns {
-		ls = append(ls, load{Name: "u", Connections: n, InFlight: 1})
+	return b.side("u", server, ceiling)
+}
+
+// judged runs p: the work of u on a server with plugins, beside one without.
+func (b *bench) judged() ([]load, error) {
+	server, err := b.startConfigured(b.opt.plugins)
+	if err != nil {
+		return nil, err
 	}
-	ls = append(ls, load{Name: "u", Connections: slices.Min(b.opt.conns), InFlight: pipelined})
+	defer server.stop()
+	plain, err := b.startServer()
+	if err != nil {
+		return nil, err
+	}
+	defer plain.stop()
+	return b.side("p", server, plain)
+}
+
+// side compares a server with a candidate, or with another server.
+func (b *bench) side(name string, server, other *process) (ls []load, err error) {
+	for _, n := range b.opt.conns {
+		ls = append(ls, load{Name: name, Connections: n, InFlight: 1})
+	}
+	ls = append(ls, load{Name: name, Connections: slices.Min(b.opt.conns), InFlight: pipelined})
 	for i := range ls {
-		if err := b.compare(&ls[i], server, ceiling); err != nil {
+		if err := b.compare(&ls[i], server, other); err != nil {
 			return nil, server.explain(err)
 		}
 	}

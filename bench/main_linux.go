@@ -23,12 +23,16 @@ type options struct {
 	slice   time.Duration
 	repeats int
 	json    string // file for the raw figures; "": none
+	plugins string // configuration of the server with plugins; "": none
 	stall   time.Duration
 	settle  time.Duration // for which the server's memory must have stayed the same
 }
 
 // loads are the loads we know, in the order in which they run.
-var loads = []string{"u", "c", "idle"}
+var loads = []string{"u", "c", "idle", "p"}
+
+// usualLoads run unless others are named: p needs a configuration.
+var usualLoads = loads[:3]
 
 func main() {
 	if len(os.Args) == 2 && os.Args[1] == ceilingArg {
@@ -55,19 +59,20 @@ func exitOn(err error) {
 func parseOptions(args []string, help io.Writer) (options, error) {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(help)
-	names := f.String("loads", strings.Join(loads, ","), "what to run: u (each connection its own path), c (all connections one path), idle")
+	names := f.String("loads", strings.Join(usualLoads, ","), "what to run: u (each connection its own path), c (all connections one path), idle, p (as u, with plugins and without)")
 	conns := f.String("conns", "64,1000", "connections of u and c, one run for each number")
 	idle := f.Int("idle", 10_000, "idle connections")
 	seconds := f.Float64("seconds", 1, "length of a slice; at most 10, or those who wait for their turn would be pinged")
 	repeats := f.Int("repeats", 5, "repeats of u and c")
 	file := f.String("json", "", "`file` for the figures of every repeat")
+	plugins := f.String("plugins", "", "for p: `file` that configures the server with plugins")
 	stall := f.Duration("stall", 10*time.Second, "give up when nothing is answered for so long")
 	if err := f.Parse(args); err != nil {
 		return options{}, err
 	}
 	opt := options{
 		loads: strings.Split(*names, ","), idle: *idle, slice: time.Duration(*seconds * float64(time.Second)),
-		repeats: *repeats, json: *file, stall: *stall, settle: time.Second,
+		repeats: *repeats, json: *file, plugins: *plugins, stall: *stall, settle: time.Second,
 	}
 	for _, c := range strings.Split(*conns, ",") {
 		n, err := strconv.Atoi(c)
@@ -94,6 +99,8 @@ func (o options) check() error {
 		}
 	}
 	switch {
+	case slices.Contains(o.loads, "p") && o.plugins == "":
+		return errors.New("-loads p needs -plugins FILE")
 	case o.idle < 10 || o.idle > 1_000_000:
 		return errors.New("-idle is not in 10 to 1000000")
 	case o.slice < time.Millisecond || o.slice > 10*time.Second:

@@ -139,8 +139,20 @@ func ofCeiling(r repeat) slice { return *r.Ceiling }
 func writeOwn(w io.Writer, ls []load) {
 	fmt.Fprint(w, "\nu: every connection locks and releases a path of its own, as fast as it is answered.\n"+
 		"Pairs of lock and release a second: median (lowest-highest). Server/ceiling: repeat by repeat.\n\n")
+	writeSides(w, ls, "server", "ceiling")
+}
+
+// writeJudged prints the same loads for a server with plugins beside one without.
+func writeJudged(w io.Writer, ls []load) {
+	fmt.Fprint(w, "\np: as u, on a server with plugins and on one without.\n"+
+		"Pairs of lock and release a second: median (lowest-highest). Plugins/none: repeat by repeat.\n\n")
+	writeSides(w, ls, "plugins", "none")
+}
+
+// writeSides prints two candidates that took turns. The JSON calls the second one the ceiling.
+func writeSides(w io.Writer, ls []load, one, other string) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "conns\tin flight\tserver\tceiling\tserver/ceiling\tCPU µs a pair\tcore busy\tgenerator busy\tnote")
+	fmt.Fprintf(t, "conns\tin flight\t%s\t%s\t%[1]s/%[2]s\tCPU µs a pair\tcore busy\tgenerator busy\tnote\n", one, other)
 	for _, l := range ls {
 		reps, dropped := quiet(l.Repeats)
 		ratio := spreadOf(reps, func(r repeat) float64 { return r.Server.PairRate / r.Ceiling.PairRate })

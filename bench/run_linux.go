@@ -63,8 +63,11 @@ func (b *bench) load(name string, r *report) error {
 		return err
 	}
 	measure, write := b.ownPaths, writeOwn
-	if name == "c" {
+	switch name {
+	case "c":
 		measure, write = b.contended, writeContended
+	case "p":
+		measure, write = b.judged, writeJudged
 	}
 	ls, err := measure()
 	if err == nil {
@@ -99,10 +102,17 @@ func setUp(ctx context.Context, opt options, out io.Writer) (*bench, error) {
 }
 
 // startServer starts the real server as a user would, with a state directory on disk.
-func (b *bench) startServer(env ...string) (*process, error) {
+func (b *bench) startServer(env ...string) (*process, error) { return b.startConfigured("", env...) }
+
+// startConfigured starts it with a configuration file; "" is none.
+func (b *bench) startConfigured(config string, env ...string) (*process, error) {
 	b.states++
 	state := filepath.Join(b.dir, fmt.Sprintf("state-%d", b.states))
-	return start(b.ctx, b.cores.server, env, b.program, "serve", "--listen", "127.0.0.1:0", "--state-dir", state)
+	args := []string{"serve", "--listen", "127.0.0.1:0", "--state-dir", state}
+	if config != "" {
+		args = append(args, "--config", config)
+	}
+	return start(b.ctx, b.cores.server, env, b.program, args...)
 }
 
 func (b *bench) startCeiling() (*process, error) {
