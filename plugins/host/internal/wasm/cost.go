@@ -1,6 +1,6 @@
 package wasm
 
-// Cost is an estimate of how long code takes, in bytes of simple instructions; most of them take a tenth of a
+// Cost is an estimate of how long code takes to run, in bytes of simple instructions: most take a tenth of a
 // nanosecond, and loads that miss every cache take ten.
 const (
 	// unitRun is the cost that one unit of fuel pays for.
@@ -18,8 +18,8 @@ const (
 	// maxTail is the most that a function runs after its last charge: a return from just below maxRun.
 	maxTail = maxRun + maxStep
 
-	// maxStretch is the most that is ever run without a charge. No call begins unless the run before it and
-	// what the callee does before a charge fit into 2*maxRun together, or a charge stands before the call.
+	// maxStretch is the most that is ever run without a charge. A charge stands before a call unless what ran
+	// before it and what the callee does before its own charge are 2*maxRun together or less.
 	maxStretch = 2*maxRun + maxStep
 
 	// hostUnits is what a call of the host costs, which takes much longer than the instruction.
@@ -61,4 +61,4 @@ func (i instr) cost() int {
 // moves is the cost of n values that may have to be moved.
 func moves(n int) int { return min(n/16, maxMoves) }
 
-func callCost(s Signature) int { return 16 + moves(4*(len(s.Params)+len(s.Results))) }
+func callCost(s Signature) int { return 16 + min((len(s.Params)+len(s.Results))/4, maxMoves-16) }

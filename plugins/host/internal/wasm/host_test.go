@@ -31,6 +31,7 @@ type host struct {
 	slices  int // that may yet be granted
 	depth   int // of the stack, in bytes
 	refuels int // so far
+	deepest int // the stack has been
 }
 
 // newHost makes a host that grants any number of slices and a deep stack.
@@ -51,6 +52,7 @@ func (h *host) refuel(_ context.Context, mod api.Module, _ []uint64) {
 	if h.slices--; h.slices < 0 {
 		panic(errNoFuel)
 	}
+	h.deepest = max(h.deepest, Stack(fuel.Get()))
 	if Stack(fuel.Get()) > h.depth {
 		panic(errDeep)
 	}

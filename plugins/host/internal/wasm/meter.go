@@ -1,9 +1,6 @@
 package wasm
 
-import (
-	"errors"
-	"fmt"
-)
+import "fmt"
 
 // Metering says how a module is rewritten.
 type Metering struct {
@@ -23,6 +20,7 @@ type Cost struct {
 	Bulk      int // of these, before operations charged by their length
 	InBytes   int
 	OutBytes  int
+	Millis    int // that compiling takes, estimated; real programs take half of it
 }
 
 // A meter rewrites one module.
@@ -35,6 +33,7 @@ type meter struct {
 	code    []byte   // rewritten functions
 	labels  []uint32 // scratch
 	scratch []byte
+	effort  float64 // of compiling what has been rewritten, in milliseconds
 }
 
 // Meter rewrites the module, which the compiler must have found valid. What is charged for, and what may run
@@ -50,6 +49,7 @@ func (m *Module) Meter(o Metering) ([]byte, Cost, error) {
 	w := meter{Module: m, Metering: o, survey: s}
 	out, err := w.module()
 	w.cost.Functions, w.cost.InBytes, w.cost.OutBytes = m.Functions, len(m.Bytes), len(out)
+	w.cost.Millis = int(w.effort)
 	return out, w.cost, err
 }
 
@@ -68,17 +68,7 @@ func (m *Module) reserved(o Metering) error {
 	return nil
 }
 
-// maxGrowth and growthFree bound the rewritten module: a module of nothing but the dearest instructions is
-// refused, for it would take longer to compile than its size lets expect.
-const (
-	maxGrowth  = 4
-	growthFree = 1 << 20
-)
-
-var errGrowth = errors.New("the module is too large when metered: it consists of calls and branches mostly")
-
 func (w *meter) module() ([]byte, error) {
-	most := maxGrowth*len(w.Bytes) + growthFree
 	out := append(make([]byte, 0, len(w.Bytes)+len(w.Bytes)/2), preamble...)
 	for _, id := range sectionOrder {
 		r := w.sections[id].reader(id)
@@ -88,9 +78,6 @@ func (w *meter) module() ([]byte, error) {
 		}
 		if len(body) > 0 {
 			out = appendSection(out, id, body)
-		}
-		if len(out) > most {
-			return nil, errGrowth
 		}
 	}
 	if w.names != nil {
@@ -272,20 +259,16 @@ func (w *meter) codeSection(r *reader) []byte {
 	if w.Functions == 0 {
 		return nil
 	}
-	bodies := w.bodies(r)
+	bodies := w.bodies()
 	order := w.plan()
 	w.measure()
-	most := maxGrowth*len(w.Bytes) + growthFree
 	for _, fn := range order {
 		f := &w.functions[fn]
 		f.at = len(w.code)
 		if r.err = w.function(fn, bodies[fn]); r.err != nil {
 			return nil
 		}
-		if f.end = len(w.code); f.end > most {
-			r.err = errGrowth
-			return nil
-		}
+		f.end = len(w.code)
 	}
 	out := appendU32(make([]byte, 0, len(w.code)+5*len(order)), uint32(w.Functions))
 	for _, f := range w.functions {
@@ -294,16 +277,6 @@ func (w *meter) codeSection(r *reader) []byte {
 	}
 	w.code = nil
 	return out
-}
-
-// bodies are the functions' code.
-func (w *meter) bodies(r *reader) [][]byte {
-	r.u32()
-	all := make([][]byte, w.Functions)
-	for i := range all {
-		all[i] = r.bytes(int(r.u32()))
-	}
-	return all
 }
 
 // measure finds how much stack an indirect call takes: as much as the worst function that it may reach.

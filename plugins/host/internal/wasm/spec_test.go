@@ -179,6 +179,7 @@ func (r *specRun) module(file, name, at string) pair {
 	}
 	out, _, err := m.Meter(metering)
 	require.NoError(r.t, err, at)
+	requireBounded(r.t, out)
 	p.metered, err = r.metered.load(out, name)
 	if err != nil {
 		r.refused["metered: "+at+err.Error()]++
@@ -197,19 +198,18 @@ func (r *specRun) invoke(p pair, name string, args []uint64, typ, at string) {
 	want, wantErr := p.plain.ExportedFunction(name).Call(ctx, args...)
 	p.metered.ExportedGlobal(metering.FuelExport).(api.MutableGlobal).Set(Fill(metering.Slice))
 	got, gotErr := p.metered.ExportedFunction(name).Call(ctx, args...)
-	if typ == "assert_trap" || typ == "assert_exhaustion" {
-		r.traps++
-		require.Error(r.t, wantErr)
-	}
-	if wantErr != nil {
-		require.Error(r.t, gotErr, at)
-		if w, g := strings.Split(wantErr.Error(), "\n")[0], strings.Split(gotErr.Error(), "\n")[0]; w != g {
-			r.t.Log(at, w, "|||", g)
-		}
+	if wantErr == nil {
+		require.NoError(r.t, gotErr, at)
+		require.Equal(r.t, want, got, at)
 		return
 	}
-	require.NoError(r.t, gotErr, at)
-	require.Equal(r.t, want, got, at)
+	r.traps++
+	require.Error(r.t, gotErr, at)
+	if typ == "assert_exhaustion" {
+		require.ErrorIs(r.t, gotErr, errDeep, at) // before the runtime notices
+		return
+	}
+	require.Equal(r.t, trap(wantErr), trap(gotErr), at)
 }
 
 func (r *specRun) badModule(file, at string) {

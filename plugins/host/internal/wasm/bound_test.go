@@ -1,0 +1,219 @@
+package wasm
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// requireBounded checks a metered module's code, knowing nothing of how it was metered: that on no way through
+// it, calls and returns included, more than maxStretch runs without a charge. A charge is an instruction that
+// sets the fuel global.
+func requireBounded(t testing.TB, bin []byte) {
+	b := newBounder(t, bin)
+	for changed, rounds := true, 0; changed; rounds++ {
+		changed = false
+		for i := range b.graphs {
+			changed = b.relax(i) || changed
+		}
+		require.Less(t, rounds, 10_000, "there is a way around without a charge\n%x", bin)
+	}
+}
+
+// slackStretch is what the charges themselves take, which the metering doesn't count: what stands in one before
+// the global is set and after.
+const slackStretch = 64 + 2*maxStep
+
+// A bounder follows all ways through a module's functions.
+type bounder struct {
+	t      testing.TB
+	bin    []byte
+	m      *Module
+	fuel   uint32
+	graphs []graph
+	taken  []int // functions that are in tables or referred to
+}
+
+// A graph is a function's instructions and the ways between them.
+type graph struct {
+	code   []instr
+	text   []byte
+	next   [][]int // len(code) stands for the return
+	locals int
+	before int // most that runs from the entry without a charge
+	across int // most that runs from the entry to the return without a charge; -1: it can't
+	after  int // most that runs from a charge to the return; -1: it can't
+}
+
+func newBounder(t testing.TB, bin []byte) *bounder {
+	m, err := Check(bin, Limits{Locals: 1 << 20, Elements: 1 << 20, Globals: 1 << 20, TableElements: 1 << 30, Targets: 1 << 20, Branches: 1 << 30})
+	require.NoError(t, err)
+	b := &bounder{t: t, bin: bin, m: m}
+	for _, e := range m.Exports {
+		if e.Name == metering.FuelExport {
+			b.fuel = e.index
+		}
+	}
+	for i, body := range m.bodies() {
+		fn := uint32(m.imported() + i)
+		b.graphs = append(b.graphs, newGraph(t, body, len(m.signature(fn).Params)))
+		b.taken = append(b.taken, i) // that indirect calls may reach any function is more than enough
+	}
+	return b
+}
+
+// newGraph reads a function and finds where its branches lead.
+func newGraph(t testing.TB, body []byte, params int) graph {
+	g := graph{text: body, across: -1, after: -1}
+	r := &reader{b: body}
+	g.locals = params + r.locals()
+	for r.p < len(body) {
+		g.code = append(g.code, r.next())
+		require.NoError(t, r.err)
+	}
+	n := len(g.code)
+	g.next = make([][]int, n)
+	ends, others := map[int]int{}, map[int]int{} // of blocks that begin there
+	var open []int
+	for i, c := range g.code {
+		switch c.op {
+		case opBlock, opLoop, opIf:
+			open = append(open, i)
+		case opElse:
+			others[open[len(open)-1]] = i
+		case opEnd:
+			if len(open) > 0 {
+				ends[open[len(open)-1]] = i
+				open = open[:len(open)-1]
+			}
+		}
+	}
+	to := func(label uint32) int { // where a branch leads
+		if int(label) >= len(open) {
+			return n
+		}
+		begin := open[len(open)-1-int(label)]
+		if g.code[begin].op == opLoop {
+			return begin
+		}
+		return ends[begin] + 1
+	}
+	for i, c := range g.code {
+		switch c.op {
+		case opBlock, opLoop:
+			open = append(open, i)
+			g.next[i] = []int{i + 1}
+		case opIf:
+			open = append(open, i)
+			g.next[i] = []int{i + 1, ends[i]}
+			if other, ok := others[i]; ok {
+				g.next[i][1] = other + 1
+			}
+		case opElse:
+			g.next[i] = []int{ends[open[len(open)-1]]}
+		case opEnd:
+			if len(open) > 0 {
+				open = open[:len(open)-1]
+			}
+			g.next[i] = []int{i + 1} // n at the function's end
+		case opBr:
+			g.next[i] = []int{to(c.first)}
+		case opBrIf:
+			g.next[i] = []int{i + 1, to(c.first)}
+		case opBrTable:
+			for _, l := range r.labels(c, nil) {
+				g.next[i] = append(g.next[i], to(l))
+			}
+		case opReturn:
+			g.next[i] = []int{n}
+		case opUnreachable:
+		default:
+			g.next[i] = []int{i + 1}
+		}
+	}
+	return g
+}
+
+// relax follows the ways through one function with what is known of the others, and says whether it learned
+// something.
+func (b *bounder) relax(fn int) bool {
+	g := &b.graphs[fn]
+	n := len(g.code)
+	entry, last := slices.Repeat([]int{-1}, n+1), slices.Repeat([]int{-1}, n+1)
+	entry[0] = 8 + moves(g.locals)
+	was := [3]int{g.before, g.across, g.after}
+	work := []int{0}
+	for len(work) > 0 {
+		at := work[len(work)-1]
+		work = work[:len(work)-1]
+		g.before = max(g.before, entry[at])
+		if at == n {
+			continue
+		}
+		e, l := b.through(g, g.code[at], entry[at], last[at])
+		most := max(e, l)
+		require.LessOrEqual(b.t, most, maxStretch+slackStretch, "function %d, instruction %d\n%x", fn, at, b.bin)
+		for _, to := range g.next[at] {
+			if e > entry[to] || l > last[to] {
+				entry[to], last[to] = max(e, entry[to]), max(l, last[to])
+				work = append(work, to)
+			}
+		}
+	}
+	g.across, g.after = max(g.across, entry[n]), max(g.after, last[n])
+	return was != [3]int{g.before, g.across, g.after}
+}
+
+// through is what has run behind an instruction, since the function's entry and since a charge.
+func (b *bounder) through(g *graph, c instr, entry, last int) (int, int) {
+	plus := func(v, cost int) int {
+		if v < 0 {
+			return v
+		}
+		return v + cost
+	}
+	cost := c.cost()
+	switch c.op {
+	case opGlobalSet:
+		if c.first == b.fuel {
+			return -1, 0
+		}
+	case opBlock, opLoop, opIf:
+		cost = 2 + moves(g.locals)
+	case opEnd:
+		cost = moves(g.locals)
+	case opBr, opBrIf, opBrTable, opReturn, opUnreachable:
+		cost = 4 + moves(g.locals)
+	case opCall:
+		if int(c.first) < b.m.imported() {
+			break
+		}
+		cost = callCost(b.m.signature(c.first))
+		return b.called(g, []int{int(c.first) - b.m.imported()}, plus(entry, cost), plus(last, cost))
+	case opCallIndirect:
+		cost = callCost(b.m.types[c.first])
+		return b.called(g, b.taken, plus(entry, cost), plus(last, cost))
+	}
+	return plus(entry, cost), plus(last, cost)
+}
+
+// called is what has run behind a call of any of these functions.
+func (b *bounder) called(g *graph, fns []int, entry, last int) (int, int) {
+	e, l := -1, -1
+	for _, fn := range fns {
+		c := b.graphs[fn]
+		if entry >= 0 {
+			g.before = max(g.before, entry+c.before)
+		}
+		require.LessOrEqual(b.t, max(entry, last)+c.before, maxStretch+slackStretch, "on the way into function %d\n%x", fn, b.bin)
+		if c.across >= 0 && entry >= 0 {
+			e = max(e, entry+c.across)
+		}
+		if c.across >= 0 && last >= 0 {
+			l = max(l, last+c.across)
+		}
+		l = max(l, c.after)
+	}
+	return e, l
+}
