@@ -72,9 +72,9 @@ func start(t testing.TB, s setup) *server {
 	require.NoError(t, os.WriteFile(config, []byte(s.config), 0o600))
 	srv := &server{
 		t: t, state: s.stateDir, log: newTranscript(), gone: make(chan struct{}),
-		cmd: exec.Command(program, "serve", "-c", config, "--listen", "127.0.0.1:0", "--state-dir", s.stateDir),
+		cmd: command("serve", "-c", config, "--listen", "127.0.0.1:0", "--state-dir", s.stateDir),
 	}
-	srv.cmd.Env = append(environment(), s.env...)
+	srv.cmd.Env = append(srv.cmd.Env, s.env...)
 	srv.cmd.Stderr = srv.log
 	require.NoError(t, srv.cmd.Start())
 	go func() {
@@ -91,6 +91,13 @@ func start(t testing.TB, s setup) *server {
 		t.Fatalf("the server doesn't listen\n%s", srv.log)
 	}
 	return srv
+}
+
+// command is a run of the program that doesn't know of the test's own settings.
+func command(args ...string) *exec.Cmd {
+	cmd := exec.Command(program, args...)
+	cmd.Env = environment()
+	return cmd
 }
 
 // environment is the test's own without what is meant for locktopus: the test's own seed among that.
