@@ -284,7 +284,7 @@ func TestPluginsAreAskedOnlyAboutRequestsThatMayElseBeMade(t *testing.T) {
 func TestReasonOfAPluginIsMadeOneLine(t *testing.T) {
 	for reason, want := range map[string]string{
 		"plain":                            ": plain",
-		"grüße, 世界 🙂":                       ": grüße, 世界 🙂",
+		"grüße, 世界 🙂":                      ": grüße, 世界 🙂",
 		"a\r\nWWW-Authenticate: Basic\r\n": ": a WWW-Authenticate: Basic",
 		"a\x00b\x1b[31mc\x7f":              ": a b [31mc",
 		"\u0085a\u2028b\u2029c":            ": a b c",
@@ -339,7 +339,9 @@ func TestCredentialsStayOutOfTheLog(t *testing.T) {
 	c.w.Notify(c, tokenExpired)
 	c.drop()
 	for _, outcome := range []host.Outcome{host.Denied, host.Failed, host.TooLong} {
-		j.connect = func(*host.Connect) (host.Identity, host.Verdict) { return host.Identity{}, host.Verdict{Outcome: outcome} }
+		j.connect = func(*host.Connect) (host.Identity, host.Verdict) {
+			return host.Identity{}, host.Verdict{Outcome: outcome}
+		}
 		_, refused = n.ask(r())
 		require.NotContains(t, refused.Body, "secret")
 	}
@@ -368,7 +370,9 @@ func TestStatusPageSaysWhatPluginsDid(t *testing.T) {
 		if i == 0 {
 			continue
 		}
-		j.connect = func(*host.Connect) (host.Identity, host.Verdict) { return host.Identity{}, host.Verdict{Outcome: outcome} }
+		j.connect = func(*host.Connect) (host.Identity, host.Verdict) {
+			return host.Identity{}, host.Verdict{Outcome: outcome}
+		}
 		_, refused := n.connect("namespace=n")
 		require.NotNil(t, refused)
 		j.connect = func(*host.Connect) (host.Identity, host.Verdict) { return host.Identity{TTL: time.Hour}, allowed }
