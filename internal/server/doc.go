@@ -1,11 +1,12 @@
-// Package server joins the parts: connections ↔ sessions ↔ engine, and with them timers, limits,
-// drain and statistics.
+// Package server joins the parts: connections ↔ sessions ↔ plugins ↔ engine, and with them timers,
+// limits, drain and statistics.
 //
 // # The way of a request
 //
 // wsnet hands a message to the worker of the connection's loop (Message). The worker parses it
-// (internal/wire), checks it against the state of the connection's session, calls the engine of the
-// session's namespace under that namespace's mutex, and answers. A release may acquire other
+// (internal/wire), checks it against the state of the connection's session, has plugins judge it if
+// there are any (plugins/host, through the worker's own Judge), calls the engine of the session's
+// namespace under that namespace's mutex, and answers. A release may acquire other
 // requests; each of those is a grant that names the connection it belongs to (the engine's owner is
 // the ConnID) and its fencing id, and goes there as a token through wsnet's Post. The other
 // connection's worker takes it up on its own loop (Notify), compares the id with the session's and
@@ -17,6 +18,15 @@
 // of it, and both answers go out in order. The token that arrives later names an id the session no
 // longer has, and is dropped.
 //
+// # Plugins
+//
+// They are asked who a client is before its upgrade is answered, and about each lock before the
+// engine sees it; the engine and the log get the paths that plugins have made of those sent. Nothing
+// but the outcome host.Allowed lets anything through: not a new outcome, not a session that is older
+// than the plugins and has no client. A release is never judged, or locks could not be given back.
+// Reasons are strangers' texts, made one line before they go anywhere; queries, headers and contexts
+// hold credentials and go nowhere.
+//
 // # State and its owners
 //
 //   - a session: its connection's calls (wsnet never runs two of them at once).
@@ -24,7 +34,8 @@
 //     something is sent, posted or logged.
 //   - which namespaces there are, and who uses them: the registry's mutex. It may be held while a
 //     namespace's is taken, never the other way round.
-//   - locks whose connection is gone: the abandoned queue, one goroutine and one timer for all.
+//   - locks whose connection is gone, and connections whose authentication will end: a schedule each,
+//     one goroutine and one timer for all that is in it.
 //
 // The package does no I/O of its own but for the HTTP pages.
 package server
