@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -27,7 +28,12 @@ func TestMain(m *testing.M) {
 
 // small are options of a run that only shows that everything works.
 func small(t *testing.T) options {
+	module, err := filepath.Abs("testdata/allow.wasm")
+	require.NoError(t, err)
+	plugins := filepath.Join(t.TempDir(), "plugins.toml")
+	require.NoError(t, os.WriteFile(plugins, fmt.Appendf(nil, "[[plugins]]\nname = \"allow\"\npath = %q\nhooks = [\"authorize\"]\n", module), 0o600))
 	return options{
+		plugins: plugins,
 		loads: loads, conns: []int{3, 40}, idle: 100, slice: 20 * time.Millisecond, repeats: 2,
 		json: filepath.Join(t.TempDir(), "out.json"), stall: 10 * time.Second, settle: 100 * time.Millisecond,
 	}
@@ -42,12 +48,12 @@ func TestEachLoadRunsAgainstTheRealServer(t *testing.T) {
 	require.NoError(t, err)
 	var r report
 	require.NoError(t, json.Unmarshal(text, &r))
-	require.Len(t, r.Loads, 5)
+	require.Len(t, r.Loads, 8)
 	for _, l := range r.Loads {
 		require.Len(t, l.Repeats, opt.repeats)
 		for _, rep := range l.Repeats {
 			require.Positive(t, rep.Server.Messages)
-			require.Equal(t, l.Name == "u", rep.Ceiling != nil)
+			require.Equal(t, l.Name != "c", rep.Ceiling != nil)
 			require.Equal(t, l.Name == "c", rep.Server.HandOff != nil)
 		}
 	}
