@@ -34,7 +34,7 @@ func small(t *testing.T) options {
 	require.NoError(t, os.WriteFile(plugins, fmt.Appendf(nil, "[[plugins]]\nname = \"allow\"\npath = %q\nhooks = [\"authorize\"]\n", module), 0o600))
 	return options{
 		plugins: plugins,
-		loads: loads, conns: []int{3, 40}, idle: 100, slice: 20 * time.Millisecond, repeats: 2,
+		loads:   loads, conns: []int{3, 40}, idle: 100, slice: 20 * time.Millisecond, repeats: 2,
 		json: filepath.Join(t.TempDir(), "out.json"), stall: 10 * time.Second, settle: 100 * time.Millisecond,
 	}
 }
