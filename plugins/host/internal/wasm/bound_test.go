@@ -8,7 +8,7 @@ import (
 )
 
 // requireBounded checks a metered module's code, knowing nothing of how it was metered: that on no way through
-// it, calls and returns included, more than maxStretch runs without a charge. A charge is an instruction that
+// it, calls and returns included, more runs without a charge than is promised. A charge is an instruction that
 // sets the fuel global.
 func requireBounded(t testing.TB, bin []byte) {
 	b := newBounder(t, bin)
@@ -21,9 +21,15 @@ func requireBounded(t testing.TB, bin []byte) {
 	}
 }
 
-// slackStretch is what the charges themselves take, which the metering doesn't count: what stands in one before
-// the global is set and after.
-const slackStretch = 64 + 2*maxStep
+// bound is the most that may run in a function without a charge. One that calls no other has to keep to less.
+func (g *graph) bound() int {
+	step := 8 + moves(g.locals)
+	slack := 2 * step // of a branch back, of which the copy in the charge counts again
+	if g.calls {
+		return maxStretch + slack
+	}
+	return maxRun + 2*step + slack
+}
 
 // A bounder follows all ways through a module's functions.
 type bounder struct {
@@ -41,9 +47,11 @@ type graph struct {
 	text   []byte
 	next   [][]int // len(code) stands for the return
 	locals int
-	before int // most that runs from the entry without a charge
-	across int // most that runs from the entry to the return without a charge; -1: it can't
-	after  int // most that runs from a charge to the return; -1: it can't
+	calls  bool   // functions of the module
+	free   []bool // belongs to a charge, and isn't counted
+	before int    // most that runs from the entry without a charge
+	across int    // most that runs from the entry to the return without a charge; -1: it can't
+	after  int    // most that runs from a charge to the return; -1: it can't
 }
 
 func newBounder(t testing.TB, bin []byte) *bounder {
@@ -57,7 +65,11 @@ func newBounder(t testing.TB, bin []byte) *bounder {
 	}
 	for i, body := range m.bodies() {
 		fn := uint32(m.imported() + i)
-		b.graphs = append(b.graphs, newGraph(t, body, len(m.signature(fn).Params)))
+		g := newGraph(t, body, len(m.signature(fn).Params))
+		g.calls = slices.ContainsFunc(g.code, func(c instr) bool {
+			return c.op == opCallIndirect || c.op == opCall && int(c.first) >= m.imported()
+		})
+		b.graphs = append(b.graphs, g)
 		b.taken = append(b.taken, i) // that indirect calls may reach any function is more than enough
 	}
 	return b
@@ -74,6 +86,7 @@ func newGraph(t testing.TB, body []byte, params int) graph {
 	}
 	n := len(g.code)
 	g.next = make([][]int, n)
+	g.free = charging(g.code)
 	ends, others := map[int]int{}, map[int]int{} // of blocks that begin there
 	var open []int
 	for i, c := range g.code {
@@ -135,6 +148,21 @@ func newGraph(t testing.TB, body []byte, params int) graph {
 	return g
 }
 
+// charging finds the instructions of charges: from the one that gets the fuel, which is the only global that is
+// followed by a subtraction before it is set, to the condition behind the one that sets it.
+func charging(all []instr) []bool {
+	free := make([]bool, len(all))
+	for i, c := range all {
+		if c.op != opGlobalSet || i+4 >= len(all) || all[i+3].op != opI64GeS {
+			continue
+		}
+		for j := i + 4; j >= 0 && (j > i || all[j].op != opGlobalGet); j-- {
+			free[j] = true
+		}
+	}
+	return free
+}
+
 // relax follows the ways through one function with what is known of the others, and says whether it learned
 // something.
 func (b *bounder) relax(fn int) bool {
@@ -151,9 +179,9 @@ func (b *bounder) relax(fn int) bool {
 		if at == n {
 			continue
 		}
-		e, l := b.through(g, g.code[at], entry[at], last[at])
+		e, l := b.through(g, at, entry[at], last[at])
 		most := max(e, l)
-		require.LessOrEqual(b.t, most, maxStretch+slackStretch, "function %d, instruction %d\n%x", fn, at, b.bin)
+		require.LessOrEqual(b.t, most, g.bound(), "function %d, instruction %d\n%x", fn, at, b.bin)
 		for _, to := range g.next[at] {
 			if e > entry[to] || l > last[to] {
 				entry[to], last[to] = max(e, entry[to]), max(l, last[to])
@@ -166,7 +194,8 @@ func (b *bounder) relax(fn int) bool {
 }
 
 // through is what has run behind an instruction, since the function's entry and since a charge.
-func (b *bounder) through(g *graph, c instr, entry, last int) (int, int) {
+func (b *bounder) through(g *graph, at, entry, last int) (int, int) {
+	c := g.code[at]
 	plus := func(v, cost int) int {
 		if v < 0 {
 			return v
@@ -174,6 +203,9 @@ func (b *bounder) through(g *graph, c instr, entry, last int) (int, int) {
 		return v + cost
 	}
 	cost := c.cost()
+	if g.free[at] && c.op != opGlobalSet {
+		return entry, last
+	}
 	switch c.op {
 	case opGlobalSet:
 		if c.first == b.fuel {
@@ -206,7 +238,7 @@ func (b *bounder) called(g *graph, fns []int, entry, last int) (int, int) {
 		if entry >= 0 {
 			g.before = max(g.before, entry+c.before)
 		}
-		require.LessOrEqual(b.t, max(entry, last)+c.before, maxStretch+slackStretch, "on the way into function %d\n%x", fn, b.bin)
+		require.LessOrEqual(b.t, max(entry, last)+c.before, g.bound(), "on the way into function %d\n%x", fn, b.bin)
 		if c.across >= 0 && entry >= 0 {
 			e = max(e, entry+c.across)
 		}

@@ -87,14 +87,15 @@ func (w *meter) function(fn uint32, body []byte) error {
 	w.code = f.declare(w.code, body[:groups])
 	w.code = append(w.code, f.out...)
 	w.scratch = f.out
-	if f.r.err != nil {
-		return f.r.err
+	f.r.mustBeWell()
+	if len(f.blocks) > 0 {
+		return fmt.Errorf("function %d would be too large when metered: it consists of calls and branches", index)
 	}
 	f.tally.bytes = max(f.tally.bytes, len(f.out))
 	return w.bill(index, f.tally.effort)
 }
 
-// maxBody is the size of a metered function from which on there is no need to look further: no limit allows it.
+// maxBody is how many bytes a metered function may have. With default limits far less take too long to compile.
 const maxBody = 32 << 20
 
 // bill adds up the efforts of compiling, and refuses what is too much.

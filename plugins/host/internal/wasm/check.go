@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -95,25 +96,34 @@ func checkPreamble(bin []byte) error {
 	return nil
 }
 
-// notWasm guesses what a file is.
+// notWasm guesses what a file is that isn't WebAssembly.
 func notWasm(bin []byte) error {
-	head := bin[:min(len(bin), 512)]
-	for len(head) > 0 && len(head) < len(bin) && !utf8.Valid(head) && len(head) > 508 {
-		head = head[:len(head)-1] // a rune may be cut
-	}
-	switch text := strings.TrimSpace(string(head)); {
-	case strings.HasPrefix(text, "(") || strings.HasPrefix(text, ";;"):
-		return errors.New("not WebAssembly: this is text; WAT must be compiled first (wat2wasm)")
-	case bytes.HasPrefix(bin, []byte("\x7fELF")), bytes.HasPrefix(bin, []byte("MZ")),
-		bytes.HasPrefix(bin, []byte("\xcf\xfa\xed\xfe")), bytes.HasPrefix(bin, []byte("!<arch>")):
+	begins := func(with string) bool { return bytes.HasPrefix(bin, []byte(with)) }
+	switch {
+	case begins("\x7fELF"), begins("MZ"), begins("\xcf\xfa\xed\xfe"), begins("!<arch>"):
 		return errors.New("not WebAssembly: this is native code; build for a wasm32 target")
-	case bytes.HasPrefix(bin, []byte("\x1f\x8b")), bytes.HasPrefix(bin, []byte("PK")),
-		bytes.HasPrefix(bin, []byte("\x28\xb5\x2f\xfd")):
+	case begins("\x1f\x8b"), begins("PK\x03\x04"), begins("\x28\xb5\x2f\xfd"), begins("BZh"), begins("\xfd7zXZ"):
 		return errors.New("not WebAssembly: this is compressed; unpack it first")
-	case utf8.Valid(head) && !bytes.ContainsRune(head, 0):
-		return errors.New("not WebAssembly: this is text; a plugin must be compiled first")
+	case !isText(bin):
+		return fmt.Errorf("not WebAssembly: it begins with % x instead of 00 61 73 6d", bin[:min(len(bin), 4)])
 	}
-	return fmt.Errorf("not WebAssembly: it begins with % x instead of 00 61 73 6d", bin[:min(len(bin), 4)])
+	if bin = bytes.TrimSpace(bin); begins("(") || begins(";;") {
+		return errors.New("not WebAssembly: this is text; WAT must be compiled first (wat2wasm)")
+	}
+	return errors.New("not WebAssembly: this is text; a plugin must be compiled first")
+}
+
+// isText says whether a file begins as text does.
+func isText(bin []byte) bool {
+	head := bin[:min(len(bin), 256)]
+	for len(head) > 0 {
+		r, size := utf8.DecodeRune(head)
+		if r == utf8.RuneError && len(head) >= utf8.UTFMax || r < ' ' && !unicode.IsSpace(r) {
+			return false
+		}
+		head = head[size:]
+	}
+	return true
 }
 
 // split cuts bin into sections, copies all but the custom ones and returns the last name section.

@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"math/rand/v2"
+	"slices"
 )
 
 // A generator makes random valid modules whose functions end: every function and every turn of a loop takes a
@@ -68,6 +69,9 @@ func (g *generator) some(most int) []ValueType {
 func (g *generator) function(sig Signature) {
 	declared := g.some(6)
 	declared = append(declared, I32, I64) // some that are always there
+	if g.IntN(8) == 0 {
+		declared = append(declared, slices.Repeat([]ValueType{I64}, g.IntN(600))...)
+	}
 	g.locals = append(append([]ValueType(nil), sig.Params...), declared...)
 	g.result, g.labels, g.budget = sig.Results, [][]ValueType{sig.Results}, 20+g.IntN(150)
 	g.fn(sig.Params, sig.Results, declared, g.pay(), g.statements(), g.values(sig.Results))
@@ -115,8 +119,9 @@ func (g *generator) drops(types []ValueType) []byte {
 
 // local is a random local variable of a type.
 func (g *generator) local(t ValueType) (int, bool) {
-	for _, i := range g.Perm(len(g.locals)) {
-		if g.locals[i] == t {
+	from := g.IntN(len(g.locals))
+	for n := range g.locals {
+		if i := (from + n) % len(g.locals); g.locals[i] == t {
 			return i, true
 		}
 	}

@@ -42,11 +42,7 @@ func (m *Module) Meter(o Metering) ([]byte, Cost, error) {
 	if err := m.reserved(o); err != nil {
 		return nil, Cost{}, err
 	}
-	s, err := m.survey()
-	if err != nil {
-		return nil, Cost{}, err
-	}
-	w := meter{Module: m, Metering: o, survey: s}
+	w := meter{Module: m, Metering: o, survey: m.survey()}
 	out, err := w.module()
 	w.cost.Functions, w.cost.InBytes, w.cost.OutBytes = m.Functions, len(m.Bytes), len(out)
 	w.cost.Millis = int(w.effort)
@@ -72,10 +68,11 @@ func (w *meter) module() ([]byte, error) {
 	out := append(make([]byte, 0, len(w.Bytes)+len(w.Bytes)/2), preamble...)
 	for _, id := range sectionOrder {
 		r := w.sections[id].reader(id)
-		body := w.section(id, r)
-		if r.err != nil {
-			return nil, r.err
+		body, err := w.section(id, r)
+		if err != nil {
+			return nil, err
 		}
+		r.mustBeWell()
 		if len(body) > 0 {
 			out = appendSection(out, id, body)
 		}
@@ -86,41 +83,44 @@ func (w *meter) module() ([]byte, error) {
 	return out, nil
 }
 
-func (w *meter) section(id byte, r *reader) []byte {
+func (w *meter) section(id byte, r *reader) ([]byte, error) {
 	switch id {
 	case secType:
-		return grown(r, func(to []byte) []byte { return append(to, 0x60, 0, 0) })
+		return grown(r, refuelType), nil
 	case secImport:
-		return grown(r, func(to []byte) []byte {
-			to = append(appendName(appendName(to, w.RefuelModule), w.RefuelName), byte(Function))
-			return appendU32(to, uint32(len(w.types)))
-		})
+		return grown(r, w.refuelImport()), nil
 	case secTable:
-		return w.tableSection(r)
+		return w.tableSection(r), nil
 	case secGlobal:
-		return w.globalSection(r)
+		return w.globalSection(r), nil
 	case secExport:
-		return w.exportSection()
+		return w.exportSection(), nil
 	case secStart:
-		if w.HasStart {
-			return appendU32(nil, w.moved(r.u32()))
-		}
+		return w.startSection(r), nil
 	case secElement:
-		return w.elementSection(r)
+		return w.elementSection(r), nil
 	case secCode:
-		return w.codeSection(r)
+		return w.codeSection()
 	}
-	return r.b
+	return r.b, nil
+}
+
+// refuelType is the signature of refuel.
+var refuelType = []byte{0x60, 0, 0}
+
+func (w *meter) refuelImport() []byte {
+	i := append(appendName(appendName(nil, w.RefuelModule), w.RefuelName), byte(Function))
+	return appendU32(i, uint32(len(w.types)))
 }
 
 // grown is a vector with one more item at its end.
-func grown(r *reader, item func(to []byte) []byte) []byte {
+func grown(r *reader, item []byte) []byte {
 	n := uint32(0)
 	if len(r.b) > 0 {
 		n = r.u32()
 	}
-	out := appendU32(make([]byte, 0, len(r.b)+64), n+1)
-	return item(append(out, r.b[r.p:]...))
+	out := appendU32(make([]byte, 0, len(r.b)+len(item)+5), n+1)
+	return append(append(out, r.b[r.p:]...), item...)
 }
 
 // moved is a function's number after the import of refuel came in behind the other imports.
@@ -216,6 +216,13 @@ func (w *meter) exportSection() []byte {
 	return appendU32(out, w.fuel())
 }
 
+func (w *meter) startSection(r *reader) []byte {
+	if !w.HasStart {
+		return nil
+	}
+	return appendU32(nil, w.moved(r.u32()))
+}
+
 func (w *meter) elementSection(r *reader) []byte {
 	if len(r.b) == 0 {
 		return nil
@@ -255,18 +262,17 @@ func (w *meter) elements(to []byte, r *reader, constants bool) []byte {
 }
 
 // codeSection rewrites functions in the plan's order and puts them down in their own.
-func (w *meter) codeSection(r *reader) []byte {
+func (w *meter) codeSection() ([]byte, error) {
 	if w.Functions == 0 {
-		return nil
+		return nil, nil
 	}
-	bodies := w.bodies()
-	order := w.plan()
+	bodies, order := w.bodies(), w.plan()
 	w.measure()
 	for _, fn := range order {
 		f := &w.functions[fn]
 		f.at = len(w.code)
-		if r.err = w.function(fn, bodies[fn]); r.err != nil {
-			return nil
+		if err := w.function(fn, bodies[fn]); err != nil {
+			return nil, err
 		}
 		f.end = len(w.code)
 	}
@@ -276,7 +282,7 @@ func (w *meter) codeSection(r *reader) []byte {
 		out = append(out, w.code[f.at:f.end]...)
 	}
 	w.code = nil
-	return out
+	return out, nil
 }
 
 // measure finds how much stack an indirect call takes: as much as the worst function that it may reach.

@@ -25,13 +25,16 @@ func (m *Module) appendFunctionNames(to []byte, r *reader, shift int) []byte {
 	for range n {
 		fn := r.u32()
 		name := r.bytes(int(r.u32()))
-		if r.err != nil || int(fn) >= len(m.funcs) || !utf8.Valid(name) {
+		if int64(fn) >= int64(len(m.funcs)) || !utf8.Valid(name) {
 			return to
 		}
 		if int(fn) >= m.imported() {
 			fn += uint32(shift)
 		}
 		list = append(appendU32(appendU32(list, fn), uint32(len(name))), name...)
+	}
+	if r.err != nil {
+		return to
 	}
 	body := appendName(nil, "name")
 	body = append(body, 1)

@@ -33,6 +33,13 @@ func (r *reader) failAt(p int, format string, args ...any) {
 	r.p = len(r.b)
 }
 
+// mustBeWell ends the program if something couldn't be read again that Check has read.
+func (r *reader) mustBeWell() {
+	if r.err != nil {
+		panic("wasm: Check accepted what Meter can't read: " + r.err.Error())
+	}
+}
+
 var errTruncated = errors.New("it ends in the middle: the file is truncated or damaged")
 
 func (r *reader) byte() byte {

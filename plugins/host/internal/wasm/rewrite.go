@@ -60,13 +60,9 @@ func (f *rewriter) open(i instr) {
 	}
 	f.step(2 + f.moves) // before it, since not all ways lead into an if
 	f.copy(i)
-	switch {
-	case f.now.dead():
-	case b.style == header:
+	if b.style == header && !f.now.dead() {
 		f.cost.Loops++
 		f.charge(0)
-	case b.style == edges:
-		f.now.last = max(f.now.last, 0) // from the branches back, which have charged
 	}
 	b.begin = f.now
 	f.blocks = append(f.blocks, b)
@@ -123,7 +119,8 @@ func (f *rewriter) leave(i instr) {
 // label is the block that a label names.
 func (f *rewriter) label(l uint32) *frame { return &f.blocks[len(f.blocks)-1-int(l)] }
 
-// arrive says that a branch to a block may be taken. Branches to loops have charged, or the loop does.
+// arrive says that a branch to a block may be taken. Branches to loops charge, or the loop does; so what they
+// bring is less than what the loop began with.
 func (f *rewriter) arrive(b *frame) {
 	if b.op != opLoop {
 		b.end = b.end.or(f.now)
@@ -165,7 +162,6 @@ func (f *rewriter) call(i instr) {
 	case host:
 		f.charge(hostUnits)
 		f.copyCall(i)
-		f.step(callCost(f.signature(i.first)))
 	case i.op == opCallIndirect:
 		f.account(i, f.heights[i.first], f.types[i.first])
 	case c&accounted != 0:

@@ -179,6 +179,7 @@ func (r *specRun) module(file, name, at string) pair {
 	}
 	out, _, err := m.Meter(metering)
 	require.NoError(r.t, err, at)
+	requireHeights(r.t, m)
 	requireBounded(r.t, out)
 	p.metered, err = r.metered.load(out, name)
 	if err != nil {

@@ -80,35 +80,38 @@ var endless = map[string]func() *build{
 		return b.run(opCall, u(fn))
 	},
 	"fills": func() *build {
-		return withMemory().run(times(3000, opI32Const, s(0), opI32Const, s(0), opI32Const, s(0xffff), opMisc, miscMemoryFill, 0))
+		return withMemory().run(times(50, opI32Const, s(0), opI32Const, s(0), opI32Const, s(0xffff), opMisc, miscMemoryFill, 0))
 	},
 	"copies": func() *build {
-		return withMemory().run(times(3000, opI32Const, s(0), opI32Const, s(0), opI32Const, s(0xffff), opMisc, miscMemoryCopy, 0, 0))
+		return withMemory().run(times(50, opI32Const, s(0), opI32Const, s(0), opI32Const, s(0xffff), opMisc, miscMemoryCopy, 0, 0))
 	},
 	"inits": func() *build {
 		b := withMemory()
 		b.count, b.datas = u(1), [][]byte{code(1, u(0x4000), make([]byte, 0x4000))}
-		return b.run(times(3000, opI32Const, s(0), opI32Const, s(0), opI32Const, s(0x4000), opMisc, miscMemoryInit, u(0), 0))
+		return b.run(times(150, opI32Const, s(0), opI32Const, s(0), opI32Const, s(0x4000), opMisc, miscMemoryInit, u(0), 0))
 	},
 	"fills of a table": func() *build {
-		return withTable(4096).run(times(3000, opI32Const, s(0), 0xd0, FuncRef, opI32Const, s(4096), opMisc, miscTableFill, u(0)))
+		return withTable(4096).run(times(70, opI32Const, s(0), 0xd0, FuncRef, opI32Const, s(4096), opMisc, miscTableFill, u(0)))
 	},
 	"copies of a table": func() *build {
-		return withTable(4096).run(times(3000, opI32Const, s(0), opI32Const, s(0), opI32Const, s(4096), opMisc, miscTableCopy, u(0), u(0)))
+		return withTable(4096).run(times(70, opI32Const, s(0), opI32Const, s(0), opI32Const, s(4096), opMisc, miscTableCopy, u(0), u(0)))
 	},
 	"inits of a table": func() *build {
 		b := withTable(4096)
 		b.elems = [][]byte{code(1, 0, u(4096), make([]byte, 4096))}
-		return b.run(times(3000, opI32Const, s(0), opI32Const, s(0), opI32Const, s(4096), opMisc, miscTableInit, u(0), u(0)))
+		return b.run(times(70, opI32Const, s(0), opI32Const, s(0), opI32Const, s(4096), opMisc, miscTableInit, u(0), u(0)))
 	},
 	"growth of memory": func() *build { return withMemory().run(times(6, opI32Const, s(0), opMemoryGrow, 0, opDrop)) },
 	"growth of a table": func() *build {
 		return withTable(4).run(times(6, 0xd0, FuncRef, opI32Const, s(0), opMisc, miscTableGrow, u(0), opDrop))
 	},
 	"calls of the host":  func() *build { return withHost().run(times(2000, opCall, u(0))) },
-	"a long way":         func() *build { return (&build{}).run(times(2_200_000, opNop)) },
+	"a long way":         func() *build { return calling(times(50_000, opNop), 45) },
 	"many small ones":    func() *build { return calling(opNop, 120_000) },
 	"conditions in rows": func() *build { return calling(times(400, opI32Const, s(0), opIf, emptyBlock, opEnd), 4_000) },
+	"branches behind each other": func() *build {
+		return calling(code(opBlock, emptyBlock, times(2000, opI32Const, s(0)), times(2000, opBrIf, u(0)), opEnd), 200)
+	},
 	"branches in rows": func() *build {
 		return calling(times(400, opBlock, emptyBlock, opI32Const, s(0), opBrIf, u(0), opEnd), 3_000)
 	},

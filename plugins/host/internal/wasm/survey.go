@@ -44,7 +44,7 @@ const (
 const maxEdges = 16
 
 // survey looks at all the code.
-func (m *Module) survey() (*survey, error) {
+func (m *Module) survey() *survey {
 	s := &survey{functions: make([]function, m.Functions), ref: map[uint32]uint32{}}
 	for i, body := range m.bodies() {
 		f := &s.functions[i]
@@ -56,12 +56,10 @@ func (m *Module) survey() (*survey, error) {
 		for len(l.levels) > 0 && l.r.err == nil {
 			l.instr(l.r.next())
 		}
-		if l.r.err != nil {
-			return nil, l.r.err
-		}
+		l.r.mustBeWell()
 		f.locals, f.frame = int32(l.locals), int32(min(l.frame(), maxFrame))
 	}
-	return s, nil
+	return s
 }
 
 // bodies are the defined functions' code.
@@ -75,6 +73,7 @@ func (m *Module) bodies() [][]byte {
 	for i := range all {
 		all[i] = r.bytes(int(r.u32()))
 	}
+	r.mustBeWell()
 	return all
 }
 
@@ -92,11 +91,10 @@ type look struct {
 
 // A looked is an open block.
 type looked struct {
-	loop   int // its number in survey.loops; -1: it is none
-	params bool
-	edges  int // branches back
-	header bool
-	sets   int // before it
+	loop  int  // its number in survey.loops; -1: it is none
+	edges int  // branches back
+	table bool // some of them by table
+	sets  int  // of local variables, before it
 }
 
 func (l *look) instr(i instr) {
@@ -135,7 +133,6 @@ func (l *look) enter(i instr) {
 	if i.op == opLoop {
 		b.loop = len(l.loops)
 		l.loops = append(l.loops, once)
-		b.params = i.typed && len(l.types[i.first].Params) > 0
 	}
 	l.blocks = append(l.blocks, b)
 }
@@ -146,7 +143,7 @@ func (l *look) leave() {
 	l.phis += min(l.sets-b.sets, l.locals)
 	switch {
 	case b.loop < 0 || b.edges == 0:
-	case b.header || b.edges > maxEdges:
+	case b.table || b.edges > maxEdges:
 		l.loops[b.loop] = header
 	default:
 		l.loops[b.loop] = edges
@@ -164,8 +161,7 @@ func (l *look) branch(i instr) {
 	}
 }
 
-// back notes a branch to a label, if it is a loop's. Where the branch is conditional and brings values, there is
-// no place for a charge on the way.
+// back notes a branch to a label, if it is a loop's. On the way of a branch by table there is no place for a charge.
 func (l *look) back(i instr) {
 	n := len(l.blocks) - 1 - int(i.first)
 	if n < 0 {
@@ -173,7 +169,7 @@ func (l *look) back(i instr) {
 	}
 	b := &l.blocks[n]
 	b.edges++
-	b.header = b.header || i.op == opBrTable || i.op == opBrIf && b.params
+	b.table = b.table || i.op == opBrTable
 }
 
 // maxFrame is the most that a frame is taken for.
