@@ -44,6 +44,17 @@ func newWitness() *witness {
 	return w
 }
 
+// told is what it was asked about a client that has its answer.
+func (w *witness) told(t testing.TB) host.Connect {
+	select {
+	case q := <-w.asked:
+		return q
+	default:
+		require.FailNow(t, "plugins weren't asked")
+		panic("unreachable")
+	}
+}
+
 // upgrade says a head, the WebSocket's own headers added, and returns the answer.
 func upgrade(t testing.TB, conn net.Conn, target string, headers ...string) *http.Response {
 	require.NoError(t, conn.SetDeadline(time.Now().Add(time.Minute)))
@@ -88,7 +99,7 @@ func TestPluginsSeeAClientAsItConnects(t *testing.T) {
 			{Kind: host.Query, Name: "token", Value: ""},
 			{Kind: host.Query, Name: "token", Value: "x\x00y"},
 		},
-	}, <-j.asked)
+	}, j.told(t))
 }
 
 func TestAddressesAreToldAsText(t *testing.T) {
@@ -106,7 +117,7 @@ func TestClientOfAUnixSocketHasNoAddress(t *testing.T) {
 	j.request = func(q *host.Request) host.Verdict { remote.Store(&q.Remote); return allowed }
 	s := serveLoopback(t, Options{Listener: ln, NewJudge: func() Judge { return j }})
 	c := dialRaw(t, s)
-	q := <-j.asked
+	q := j.told(t)
 	require.Empty(t, q.Remote)
 	require.False(t, q.TLS)
 	c.send(c.lock)
@@ -193,7 +204,7 @@ func TestPluginsSeeWhatTLSProves(t *testing.T) {
 			tt.client.RootCAs, tt.client.ServerName = trust, "locks.example"
 			r := upgrade(t, tls.Client(dial(t, s), tt.client), "/v1?namespace=n")
 			require.Equal(t, http.StatusSwitchingProtocols, r.StatusCode)
-			q := <-j.asked
+			q := j.told(t)
 			require.True(t, q.TLS)
 			require.Equal(t, len(tt.want) > len(basics), q.Verified)
 			require.Equal(t, host.Fact, q.Fields[len(q.Fields)-1].Kind)
