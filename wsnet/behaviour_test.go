@@ -232,7 +232,7 @@ func TestPeerThatNeverReadsIsClosed(t *testing.T) {
 	})
 }
 
-// stuck waits until no more bytes go out.
+// stuck waits until no more bytes go out: the socket is full, or the connection was given up before.
 func (s *subject) stuck() {
 	s.t.Helper()
 	was, same := uint64(0), 0
@@ -242,7 +242,7 @@ func (s *subject) stuck() {
 			was, same = now, 0
 		}
 		same++
-		return was > 100_000 && same > 100
+		return was > 100_000 && same > 100 || len(s.reasons) > 0
 	})
 }
 
