@@ -45,7 +45,9 @@ type bounder struct {
 type graph struct {
 	code   []instr
 	text   []byte
-	next   [][]int // len(code) stands for the return
+	ends   map[int]int // of the blocks that begin there
+	others map[int]int // their elses
+	next   [][]int     // len(code) stands for the return
 	locals int
 	calls  bool   // functions of the module
 	free   []bool // belongs to a charge, and isn't counted
@@ -77,75 +79,85 @@ func newBounder(t testing.TB, bin []byte) *bounder {
 
 // newGraph reads a function and finds where its branches lead.
 func newGraph(t testing.TB, body []byte, params int) graph {
-	g := graph{text: body, across: -1, after: -1}
+	g := graph{text: body, across: -1, after: -1, ends: map[int]int{}, others: map[int]int{}}
 	r := &reader{b: body}
 	g.locals = params + r.locals()
 	for r.p < len(body) {
 		g.code = append(g.code, r.next())
 		require.NoError(t, r.err)
 	}
-	n := len(g.code)
-	g.next = make([][]int, n)
 	g.free = charging(g.code)
-	ends, others := map[int]int{}, map[int]int{} // of blocks that begin there
+	g.match()
+	var open []int
+	for i, c := range g.code {
+		switch c.op {
+		case opBlock, opLoop, opIf:
+			open = append(open, i)
+		}
+		g.next = append(g.next, g.ways(i, open))
+		if c.op == opEnd && len(open) > 0 {
+			open = open[:len(open)-1]
+		}
+	}
+	return g
+}
+
+// match finds the end and the else of every block.
+func (g *graph) match() {
 	var open []int
 	for i, c := range g.code {
 		switch c.op {
 		case opBlock, opLoop, opIf:
 			open = append(open, i)
 		case opElse:
-			others[open[len(open)-1]] = i
+			g.others[open[len(open)-1]] = i
 		case opEnd:
 			if len(open) > 0 {
-				ends[open[len(open)-1]] = i
+				g.ends[open[len(open)-1]] = i
 				open = open[:len(open)-1]
 			}
 		}
 	}
-	to := func(label uint32) int { // where a branch leads
-		if int(label) >= len(open) {
-			return n
+}
+
+// ways is where an instruction leads to.
+func (g *graph) ways(i int, open []int) (ways []int) {
+	c := g.code[i]
+	switch c.op {
+	case opUnreachable:
+		return nil
+	case opReturn:
+		return []int{len(g.code)}
+	case opElse:
+		return []int{g.ends[open[len(open)-1]]}
+	case opIf:
+		if other, ok := g.others[i]; ok {
+			return []int{i + 1, other + 1}
 		}
-		begin := open[len(open)-1-int(label)]
-		if g.code[begin].op == opLoop {
-			return begin
+		return []int{i + 1, g.ends[i]}
+	case opBr:
+		return []int{g.to(c.first, open)}
+	case opBrIf:
+		return []int{i + 1, g.to(c.first, open)}
+	case opBrTable:
+		for _, l := range (&reader{b: g.text}).labels(c, nil) {
+			ways = append(ways, g.to(l, open))
 		}
-		return ends[begin] + 1
+		return ways
 	}
-	for i, c := range g.code {
-		switch c.op {
-		case opBlock, opLoop:
-			open = append(open, i)
-			g.next[i] = []int{i + 1}
-		case opIf:
-			open = append(open, i)
-			g.next[i] = []int{i + 1, ends[i]}
-			if other, ok := others[i]; ok {
-				g.next[i][1] = other + 1
-			}
-		case opElse:
-			g.next[i] = []int{ends[open[len(open)-1]]}
-		case opEnd:
-			if len(open) > 0 {
-				open = open[:len(open)-1]
-			}
-			g.next[i] = []int{i + 1} // n at the function's end
-		case opBr:
-			g.next[i] = []int{to(c.first)}
-		case opBrIf:
-			g.next[i] = []int{i + 1, to(c.first)}
-		case opBrTable:
-			for _, l := range r.labels(c, nil) {
-				g.next[i] = append(g.next[i], to(l))
-			}
-		case opReturn:
-			g.next[i] = []int{n}
-		case opUnreachable:
-		default:
-			g.next[i] = []int{i + 1}
-		}
+	return []int{i + 1} // the return, at the function's end
+}
+
+// to is where a branch to a label leads.
+func (g *graph) to(label uint32, open []int) int {
+	if int(label) >= len(open) {
+		return len(g.code)
 	}
-	return g
+	begin := open[len(open)-1-int(label)]
+	if g.code[begin].op == opLoop {
+		return begin
+	}
+	return g.ends[begin] + 1
 }
 
 // charging finds the instructions of charges: from the one that gets the fuel, which is the only global that is

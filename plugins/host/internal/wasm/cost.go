@@ -18,8 +18,7 @@ const (
 	// maxTail is the most that a function runs after its last charge: a return from just below maxRun.
 	maxTail = maxRun + maxStep
 
-	// maxStretch is the most that is ever run without a charge. A charge stands before a call unless what ran
-	// before it and what the callee does before its own charge are 2*maxRun together or less.
+	// maxStretch is the most that is ever run without a charge; see the package's documentation.
 	maxStretch = 2*maxRun + maxStep
 
 	// hostUnits is what a call of the host costs, which takes much longer than the instruction.

@@ -75,7 +75,6 @@ var bombs = map[string]func() *build{
 			opBrTable, 39, numbered(40, func(i int) []byte { return u(i + 1) }), opEnd), opUnreachable,
 			times(40, opEnd, times(100, opDrop), times(100, opI64Const, 0)), times(100, opDrop))
 	},
-	"a large function": func() *build { return (&build{}).run(times(11_000_000, opNop)) },
 }
 
 func numbered(n int, f func(i int) []byte) []byte {
@@ -94,6 +93,7 @@ func (b *build) withLocals(n int, parts ...any) *build {
 
 // TestBombsAreRefused meters modules that nobody should compile.
 func TestBombsAreRefused(t *testing.T) {
+	t.Parallel()
 	for name, bomb := range bombs {
 		t.Run(name, func(t *testing.T) {
 			m, err := Check(bomb().bytes(), Limits{})
@@ -107,6 +107,14 @@ func TestBombsAreRefused(t *testing.T) {
 			require.Greater(t, cost.Millis, o.FunctionEffort)
 		})
 	}
+}
+
+// TestSizeAloneIsAnEffort refuses a function that is long and nothing else.
+func TestSizeAloneIsAnEffort(t *testing.T) {
+	m, err := Check((&build{}).run(times(100_000, opNop)).bytes(), Limits{FunctionEffort: 29})
+	require.NoError(t, err)
+	_, _, err = m.Meter(metering)
+	require.ErrorContains(t, err, "about 32 ms instead of 29 at most")
 }
 
 // TestManyFunctionsAreABombToo finds that all together are too much.

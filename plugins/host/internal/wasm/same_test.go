@@ -16,6 +16,7 @@ import (
 // TestMeteredModulesDoTheSame runs random modules as they are and metered, with random arguments, and compares
 // results, traps, memory, globals and tables.
 func TestMeteredModulesDoTheSame(t *testing.T) {
+	t.Parallel()
 	seed := testseed.New(t)
 	calls, traps := 0, 0
 	for n := range 300 {

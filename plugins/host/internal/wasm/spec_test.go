@@ -108,6 +108,7 @@ type pair struct{ plain, metered api.Module }
 
 // TestSpecification runs the specification's test scripts: whatever a module does, it does metered too.
 func TestSpecification(t *testing.T) {
+	t.Parallel()
 	r := &specRun{t: t, refused: map[string]int{}}
 	for _, version := range []string{"v1", "v2"} {
 		r.dir = filepath.Join(specDir(t), version, "testdata")

@@ -105,9 +105,14 @@ var endless = map[string]func() *build{
 	"growth of a table": func() *build {
 		return withTable(4).run(times(6, 0xd0, FuncRef, opI32Const, s(0), opMisc, miscTableGrow, u(0), opDrop))
 	},
-	"calls of the host":  func() *build { return withHost().run(times(2000, opCall, u(0))) },
-	"a long way":         func() *build { return calling(times(50_000, opNop), 45) },
-	"many small ones":    func() *build { return calling(opNop, 120_000) },
+	"calls of the host": func() *build { return withHost().run(times(2000, opCall, u(0))) },
+	"a long way":        func() *build { return calling(times(50_000, opNop), 45) },
+	"many small calls": func() *build {
+		b := &build{}
+		small := b.fn(nil, nil, nil, opNop)
+		many := b.fn(nil, nil, nil, times(1000, opCall, u(small)))
+		return b.run(times(120, opCall, u(many)))
+	},
 	"conditions in rows": func() *build { return calling(times(400, opI32Const, s(0), opIf, emptyBlock, opEnd), 4_000) },
 	"branches behind each other": func() *build {
 		return calling(code(opBlock, emptyBlock, times(2000, opI32Const, s(0)), times(2000, opBrIf, u(0)), opEnd), 200)
@@ -136,6 +141,7 @@ func calling(body any, n int) *build {
 
 // TestEverythingStops grants one slice to programs without an end.
 func TestEverythingStops(t *testing.T) {
+	t.Parallel()
 	for name, program := range endless {
 		t.Run(name, func(t *testing.T) {
 			out := meterAll(t, program().bytes())

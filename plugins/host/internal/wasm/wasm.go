@@ -1,17 +1,3 @@
-// Package wasm reads WebAssembly binaries that nobody vouches for, and rewrites them so that whoever runs them
-// stays in control. It imports nothing but the standard library, and it executes nothing.
-//
-// Check comes first. It reads a whole module structurally and believes no number that the bytes present don't
-// bear out, so that its own memory is bounded by a small multiple of the file's size, and its time is linear.
-// It accepts what a compiler can be given without danger: the second version of the core specification, no
-// imported memories, tables or globals, and nothing that takes disproportionately long to compile (Limits).
-// It is no validation: types are the compiler's to judge.
-//
-// Meter rewrites a checked module so that the code it holds can't run for long without asking. A global, the
-// fuel, is charged all along the code; when it falls below zero the code calls an imported function, refuel,
-// which looks at the clock and either grants another slice or ends the call with a panic.
-//
-// Values are not safe for use by several goroutines, but different Modules are.
 package wasm
 
 import (
