@@ -1,0 +1,214 @@
+//go:build toolchains
+
+package examples
+
+import (
+	"encoding/json"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/locktopus-project/locktopus/v2/internal/testseed"
+	"github.com/locktopus-project/locktopus/v2/plugins/host"
+)
+
+// aclModel says what a policy means, in sets of paths: a request is allowed if its own path is in
+// what is allowed, and nothing of what it holds is in what is denied. It knows few segments, and with
+// them all paths that there are.
+type aclModel struct {
+	Allow []aclRule `json:"allow"`
+	Deny  []aclRule `json:"deny,omitempty"`
+}
+
+type aclRule struct {
+	Who        []string   `json:"who"`
+	Except     []string   `json:"except,omitempty"`
+	Operations []string   `json:"operations,omitempty"`
+	Modes      []string   `json:"modes,omitempty"`
+	Namespaces []string   `json:"namespaces,omitempty"`
+	Paths      [][]string `json:"paths"`
+}
+
+var operationNames = []string{"", "lock", "inspect", "watch", "force-release"}
+
+var modeNames = []string{"read", "write", "permit"}
+
+// aclSegments has one for each pattern to match, the names of all clients, and one that only "*" matches.
+var aclSegments = []string{"", "a", "ab", "*", "abcdefgh-1", "abcdefgh-2", "abcdefghabcdefgh", "alice", "é"}
+
+const aclDepth = 4 // of the deepest path; patterns are less deep, but for "**"
+
+// below calls f with a path and all that are below it.
+func below(p []string, f func([]string)) {
+	f(p)
+	if len(p) < aclDepth {
+		for _, s := range aclSegments {
+			below(append(slices.Clone(p), s), f)
+		}
+	}
+}
+
+func matchesText(pattern, text string) bool {
+	if literal, ok := strings.CutPrefix(pattern, `\`); ok {
+		return text == literal
+	}
+	if beginning, ok := strings.CutSuffix(pattern, "*"); ok {
+		return strings.HasPrefix(text, beginning)
+	}
+	return text == pattern
+}
+
+func inPattern(pattern, p []string, principal string) bool {
+	switch {
+	case len(pattern) > 0 && pattern[0] == "**":
+		return true
+	case len(pattern) == 0 || len(p) == 0:
+		return len(pattern) == len(p)
+	case pattern[0] == "{principal}":
+		return principal != "" && p[0] == principal && inPattern(pattern[1:], p[1:], principal)
+	}
+	return matchesText(pattern[0], p[0]) && inPattern(pattern[1:], p[1:], principal)
+}
+
+func (s somebody) isOneOf(names []string) bool {
+	return slices.ContainsFunc(names, func(name string) bool {
+		kind, pattern, _ := strings.Cut(name, ":")
+		switch kind {
+		case "user":
+			return s.name != "" && matchesText(pattern, s.name)
+		case "role":
+			return slices.ContainsFunc(strings.Fields(s.roles), func(role string) bool { return matchesText(pattern, role) })
+		}
+		return true // "*"
+	})
+}
+
+func (r *aclRule) concerns(s somebody, mode host.Mode, denies bool) bool {
+	operations := r.Operations
+	if operations == nil {
+		operations = operationNames[1:2]
+		if denies && r.Modes == nil {
+			operations = operationNames[1:]
+		}
+	}
+	return slices.Contains(operations, operationNames[s.operation]) &&
+		(r.Modes == nil || slices.Contains(r.Modes, modeNames[mode])) &&
+		(r.Namespaces == nil || slices.ContainsFunc(r.Namespaces, func(n string) bool { return matchesText(n, s.namespace) })) &&
+		s.isOneOf(r.Who) && !s.isOneOf(r.Except)
+}
+
+func (r *aclRule) names(p []string, s somebody) bool {
+	return slices.ContainsFunc(r.Paths, func(pattern []string) bool { return inPattern(pattern, p, s.name) })
+}
+
+func (m *aclModel) allows(s somebody, mode host.Mode, p []string) bool {
+	denied := false
+	for _, r := range m.Deny {
+		if r.concerns(s, mode, true) {
+			below(p, func(q []string) { denied = denied || r.names(q, s) })
+		}
+	}
+	return !denied && slices.ContainsFunc(m.Allow, func(r aclRule) bool { return r.concerns(s, mode, false) && r.names(p, s) })
+}
+
+// some picks up to n of all, at least one.
+func some(random *rand.Rand, n int, all ...string) (picked []string) {
+	for range 1 + random.IntN(n) {
+		picked = append(picked, all[random.IntN(len(all))])
+	}
+	return picked
+}
+
+// maybe is some, or nothing.
+func maybe(random *rand.Rand, n int, all ...string) []string {
+	if random.IntN(2) == 0 {
+		return nil
+	}
+	return some(random, n, all...)
+}
+
+func randomPattern(random *rand.Rand) []string {
+	pattern := []string{}
+	for range random.IntN(aclDepth) {
+		pattern = append(pattern, some(random, 1, "", "a", "a*", "ab*", "*", "{principal}", `\*`, `\a`, "abcdefgh-1", "abcdefgh-*", "abcdefgha*", "é", "alice")...)
+	}
+	if random.IntN(2) == 0 {
+		pattern = append(pattern, "**")
+	}
+	return pattern
+}
+
+func randomRule(random *rand.Rand) aclRule {
+	who := []string{"*", "user:alice", "user:a*", "user:*", `user:\alice`, "user:abcdefgh-2", "role:r1", "role:r*", "role:*"}
+	r := aclRule{Who: some(random, 2, who...), Namespaces: maybe(random, 2, "n", "n*", "m", "*")}
+	if random.IntN(4) == 0 {
+		r.Except = some(random, 2, who[1:]...)
+	}
+	if random.IntN(2) == 0 {
+		r.Modes = some(random, 2, modeNames...)
+	} else {
+		r.Operations = maybe(random, 3, operationNames[1:]...)
+	}
+	for range 1 + random.IntN(3) {
+		r.Paths = append(r.Paths, randomPattern(random))
+	}
+	return r
+}
+
+// TestACLAgreesWithModel: random policies, random requests.
+func TestACLAgreesWithModel(t *testing.T) {
+	random := testseed.Rand(t)
+	verdicts := map[uint8]int{}
+	for range 120 {
+		m := aclModel{Allow: []aclRule{randomRule(random)}}
+		for range random.IntN(4) {
+			m.Allow = append(m.Allow, randomRule(random))
+		}
+		for range random.IntN(3) {
+			m.Deny = append(m.Deny, randomRule(random))
+		}
+		policy, err := json.Marshal(m)
+		require.NoError(t, err)
+		caller := loaded(t, acl(t), host.Authorize, string(policy))
+		for range 60 {
+			code := askBoth(t, random, &m, caller, string(policy))
+			verdicts[code]++
+		}
+	}
+	t.Log("allowed, not allowed, forbidden:", verdicts)
+	for code := range uint8(3) {
+		require.Greater(t, verdicts[code], 200, "code %d", code)
+	}
+}
+
+// askBoth asks the model and the plugin for up to three paths, and is the plugin's code.
+func askBoth(t *testing.T, random *rand.Rand, m *aclModel, caller *host.Caller, policy string) uint8 {
+	s := somebody{
+		name: some(random, 1, "", "alice", "a", "abcdefgh-1", "abcdefgh-2")[0], roles: some(random, 1, "", "r1", "r2 x", " r1  ", "ops")[0],
+		namespace: some(random, 1, "n", "n1", "m")[0], operation: host.Lock,
+	}
+	if random.IntN(3) == 0 {
+		s.operation = host.Operation(1 + random.IntN(4))
+	}
+	var rs []host.Resource
+	want := true
+	for range 1 + random.IntN(3) {
+		mode, p := host.Mode(random.IntN(3)), []string(nil)
+		for range random.IntN(aclDepth + 1) {
+			p = append(p, aclSegments[random.IntN(len(aclSegments))])
+		}
+		r := host.Resource{Mode: mode}
+		for _, segment := range p {
+			r.Path = append(r.Path, []byte(segment))
+		}
+		rs = append(rs, r)
+		want = want && m.allows(s, mode, p)
+	}
+	got := s.asks(caller, rs)
+	require.Equal(t, want, got.Outcome == host.Allowed, "%s\n%+v %q: %s", policy, s, rs, told(got))
+	require.Contains(t, []host.Outcome{host.Allowed, host.Denied}, got.Outcome, told(got))
+	return got.Code
+}
