@@ -3,13 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/locktopus-project/locktopus/v2/internal/config"
 	"github.com/locktopus-project/locktopus/v2/internal/fence"
+	"github.com/locktopus-project/locktopus/v2/plugins/host"
 )
 
 // configFaults prints what Load found.
@@ -61,46 +61,15 @@ func (p process) fileFaults(c *config.Loaded) []fileFault {
 	return append(faults, p.pluginFaults(c)...)
 }
 
-// pluginFaults looks at the module of each plugin.
+// pluginFaults takes each plugin through all steps of loading.
 func (p process) pluginFaults(c *config.Loaded) []fileFault {
 	var faults []fileFault
 	for _, pl := range c.Plugins {
-		if err := inspectPlugin(pl); err != nil {
-			faults = append(faults, fileFault{config.PluginKey(pl.Name, "path"), err})
+		if _, err := host.Examine(pluginSpec(pl), host.Options{}); err != nil {
+			faults = append(faults, pluginFaults(&host.LoadError{Plugin: pl.Name, Path: pl.Path, Err: err})...)
 		}
 	}
 	return faults
-}
-
-// inspectPlugin says why a plugin could not be loaded.
-func inspectPlugin(pl config.Plugin) error {
-	_, err := readModule(pl.Path, pl.ModuleBytes)
-	return err
-}
-
-// readModule is a whole file of at most limit bytes. Anything but a regular file, which could keep the
-// reader waiting or never end, is refused.
-func readModule(path string, limit int) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read %s: %w", path, bareError(err))
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file", path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read %s: %w", path, bareError(err))
-	}
-	defer f.Close()
-	module, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
-	if err != nil {
-		return nil, fmt.Errorf("cannot read %s: %w", path, bareError(err))
-	}
-	if len(module) > limit {
-		return nil, fmt.Errorf("%s is larger than module_bytes allows (%d bytes)", path, limit)
-	}
-	return module, nil
 }
 
 // faultLine is in the form of config.Fault, at the place where the setting was given.

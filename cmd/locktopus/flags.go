@@ -11,12 +11,13 @@ import (
 type flagValue struct {
 	long, short string
 	value       *string
+	each        func(string) // instead of value, of a flag that may be given several times
 	given       bool
 	as          string // how the user wrote it
 }
 
 // parseFlags reads --flag VALUE and --flag=VALUE, in any order among at most operands other words.
-// Behind "--" everything is an operand.
+// Behind "--" everything is an operand. A flag's each is called in the order of the flags.
 func parseFlags(args []string, operands int, flags ...*flagValue) ([]string, error) {
 	var rest []string
 	for i := 0; i < len(args); i++ {
@@ -34,7 +35,7 @@ func parseFlags(args []string, operands int, flags ...*flagValue) ([]string, err
 		if f == nil {
 			return nil, unknownFlag(name, flags)
 		}
-		if f.given {
+		if f.given && f.each == nil {
 			return nil, fmt.Errorf("%s is given twice", name)
 		}
 		if !inline {
@@ -43,7 +44,11 @@ func parseFlags(args []string, operands int, flags ...*flagValue) ([]string, err
 			}
 			value = args[i]
 		}
-		*f.value, f.given, f.as = value, true, name
+		if f.given, f.as = true, name; f.each != nil {
+			f.each(value)
+		} else {
+			*f.value = value
+		}
 	}
 	if len(rest) > operands {
 		return nil, fmt.Errorf("unexpected %q", rest[operands])

@@ -1,8 +1,10 @@
 // Command locktopus is the lock server: `locktopus serve` runs it, the other commands are for whoever
-// runs it. `locktopus help` lists them; docs/OPERATING.md is the operator's page.
+// runs it, and `locktopus plugin` is for those who write plugins. `locktopus help` lists them all;
+// docs/OPERATING.md is the operator's page, docs/PLUGINS.md the authors'.
 //
-// The package is flags, files, signals and exit codes, and nothing else. What it reads becomes a
-// config.Config (internal/config), what it opens is handed to internal/server, which does the work.
+// The package is flags, files, signals and exit codes. What it reads becomes a config.Config
+// (internal/config), what it opens is handed to internal/server, which does the work. Plugins are
+// loaded and asked by plugins/host; what the commands add is how questions and answers are written down.
 //
 // Exit codes: 0 fine; 1 failed, at the start or while running; 64 the command line is wrong; 78 the
 // configuration is. What a command was asked for goes to standard output, everything else to standard
@@ -33,7 +35,7 @@ func main() {
 	os.Exit(p.run(os.Args[1:]))
 }
 
-// command is one word of the command line, or two ("config check").
+// command is one word of the command line, or two ("config check", "plugin run").
 type command struct {
 	name string
 	run  func(process, []string) int
@@ -44,6 +46,11 @@ var commands = []command{
 	{"config check", process.configCheck},
 	{"config print", process.configPrint},
 	{"health", process.health},
+	{"plugin new", process.pluginNew},
+	{"plugin check", process.pluginCheck},
+	{"plugin run", process.pluginRun},
+	{"plugin test", process.pluginTest},
+	{"plugin bench", process.pluginBench},
 	{"version", process.version},
 }
 
@@ -70,7 +77,7 @@ func (p process) run(args []string) int {
 			return c.run(p, rest)
 		}
 	}
-	if _, ok := helpTexts[name]; ok && (len(rest) == 0 || wantsHelp(rest)) { // "config"
+	if _, ok := helpTexts[name]; ok && (len(rest) == 0 || wantsHelp(rest)) { // "config", "plugin"
 		return p.help([]string{name})
 	}
 	return p.unknownCommand(args)
@@ -78,8 +85,8 @@ func (p process) run(args []string) int {
 
 // commandName joins the words of a two-word command.
 func commandName(args []string) (string, []string) {
-	if args[0] == "config" && len(args) > 1 {
-		if name := "config " + args[1]; helpTexts[name] != "" {
+	if len(args) > 1 {
+		if name := args[0] + " " + args[1]; helpTexts[name] != "" {
 			return name, args[2:]
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"go/token"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -30,6 +31,9 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"locktopus": main})
 }
 
+// ownPaths is the smallest example of a plugin.
+const ownPaths = "../../plugins/examples/smallest-wat/plugin.wasm"
+
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -38,9 +42,17 @@ func TestScripts(t *testing.T) {
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("XDG_STATE_HOME", e.WorkDir+"/state")
-			return nil
+			return errors.Join(copyFile(e.WorkDir+"/own.wasm", ownPaths), copyFile(e.WorkDir+"/odd.wasm", "testdata/odd.wasm"))
 		},
 	})
+}
+
+func copyFile(to, from string) error {
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, b, 0o600)
 }
 
 // exits is the script command `exits CODE PROGRAM ARG...`.
@@ -62,37 +74,67 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// flagsIn are the flags that the function of each command declares, and those that it takes from elsewhere.
+var flagsIn = map[string][]string{
+	"serve":        {"serve"},
+	"config check": {"configCheck"},
+	"config print": {"configPrint"},
+	"health":       {"health"},
+	"plugin new":   {"pluginNew"},
+	"plugin check": {"pluginCheck", "newLoadFlags"},
+	"plugin run":   {"pluginRun", "newLoadFlags", "inputFlags"},
+	"plugin test":  {"pluginTest", "newLoadFlags"},
+	"plugin bench": {"pluginBench", "newLoadFlags", "inputFlags"},
+	"version":      {"version"},
+}
+
 // commandFlags finds the flags that each command reads, by the functions that declare them.
 func commandFlags(t *testing.T) map[string][]string {
-	functions := map[string]string{"serve": "serve", "configCheck": "config check", "configPrint": "config print", "health": "health", "version": "version"}
-	found := map[string][]string{}
-	for _, name := range []string{"serve.go", "config.go", "health.go", "version.go"} {
+	declared := map[string][]string{}
+	for _, in := range inputs {
+		declared["inputFlags"] = append(declared["inputFlags"], in.flag())
+	}
+	files, err := filepath.Glob("*.go")
+	require.NoError(t, err)
+	for _, name := range files {
 		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
 		require.NoError(t, err)
 		for _, d := range file.Decls {
-			f, ok := d.(*ast.FuncDecl)
-			if !ok || functions[f.Name.Name] == "" {
-				continue
+			if f, ok := d.(*ast.FuncDecl); ok {
+				declared[f.Name.Name] = append(declared[f.Name.Name], flagLiterals(t, f)...)
 			}
-			ast.Inspect(f, func(n ast.Node) bool {
-				kv, ok := n.(*ast.KeyValueExpr)
-				if !ok {
-					return true
-				}
-				if key, ok := kv.Key.(*ast.Ident); ok && (key.Name == "long" || key.Name == "short") {
-					flag, err := strconv.Unquote(kv.Value.(*ast.BasicLit).Value)
-					require.NoError(t, err)
-					found[functions[f.Name.Name]] = append(found[functions[f.Name.Name]], flag)
-				}
-				return true
-			})
+		}
+	}
+	found := map[string][]string{}
+	for command, functions := range flagsIn {
+		for _, f := range functions {
+			found[command] = append(found[command], declared[f]...)
 		}
 	}
 	return found
 }
 
+// flagLiterals are the strings in a function that begin a flagValue.
+func flagLiterals(t *testing.T, f *ast.FuncDecl) (flags []string) {
+	ast.Inspect(f, func(n ast.Node) bool {
+		kv, ok := n.(*ast.KeyValueExpr)
+		if !ok {
+			return true
+		}
+		literal, ok := kv.Value.(*ast.BasicLit)
+		if key, isKey := kv.Key.(*ast.Ident); ok && isKey && (key.Name == "long" || key.Name == "short") {
+			flag, err := strconv.Unquote(literal.Value)
+			require.NoError(t, err)
+			flags = append(flags, flag)
+		}
+		return true
+	})
+	return flags
+}
+
 func TestHelpNamesEveryFlagAndNoOther(t *testing.T) {
 	flags := commandFlags(t)
+	require.Len(t, flags, len(commands))
 	for _, c := range commands {
 		text := helpTexts[c.name]
 		require.NotEmpty(t, text, c.name)
@@ -120,9 +162,12 @@ func TestHelpFitsATerminal(t *testing.T) {
 
 func TestParseFlags(t *testing.T) {
 	var file, listen string
+	var paths []string
 	parse := func(args ...string) ([]string, error) {
-		file, listen = "", ""
-		return parseFlags(args, 1, &flagValue{long: "--config", short: "-c", value: &file}, &flagValue{long: "--listen", value: &listen})
+		file, listen, paths = "", "", nil
+		return parseFlags(args, 1, &flagValue{long: "--config", short: "-c", value: &file}, &flagValue{long: "--listen", value: &listen},
+			&flagValue{long: "--read", each: func(v string) { paths = append(paths, "r", v) }},
+			&flagValue{long: "--write", each: func(v string) { paths = append(paths, "w", v) }})
 	}
 	rest, err := parse("-c", "a", "x", "--listen=b=c")
 	require.NoError(t, err)
@@ -130,6 +175,10 @@ func TestParseFlags(t *testing.T) {
 	require.Equal(t, [2]string{"a", "b=c"}, [2]string{file, listen})
 	_, err = parse("-listen", "")
 	require.NoError(t, err)
+	rest, err = parse("--read", "a", "x", "--write=", "-read=b=c", "--write", "--write")
+	require.NoError(t, err)
+	require.Equal(t, []string{"x"}, rest)
+	require.Equal(t, []string{"r", "a", "w", "", "r", "b=c", "w", "--write"}, paths, "in their order")
 	rest, err = parse("--", "-c")
 	require.NoError(t, err)
 	require.Equal(t, []string{"-c"}, rest)
@@ -140,6 +189,7 @@ func TestParseFlags(t *testing.T) {
 	}{
 		{"-c needs a value", []string{"-c"}},
 		{"--config is given twice", []string{"-c", "a", "--config", "b"}},
+		{"--write needs a value", []string{"--write", "a", "--write"}},
 		{`unexpected "y"`, []string{"x", "y"}},
 		{"unknown flag --confg, did you mean --config?", []string{"--confg", "a"}},
 		{"unknown flag -x", []string{"-x"}},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/locktopus-project/locktopus/v2/internal/config"
@@ -45,7 +46,7 @@ func (s *service) loadPlugins(c *config.Loaded) bool {
 	return false
 }
 
-// pluginFaults are what Gate.Load found, each at the path of its plugin.
+// pluginFaults are what Gate.Load found, each at the setting that it is about.
 func pluginFaults(err error) (faults []fileFault) {
 	for _, e := range each(err) {
 		le, ok := errors.AsType[*host.LoadError](e)
@@ -54,18 +55,38 @@ func pluginFaults(err error) (faults []fileFault) {
 			continue
 		}
 		for _, why := range each(le.Err) {
-			faults = append(faults, fileFault{config.PluginKey(le.Plugin, "path"), why})
+			faults = append(faults, fileFault{config.PluginKey(le.Plugin, faultySetting(why)), why})
 		}
 	}
 	return faults
 }
 
-// each takes errors that were joined apart.
-func each(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		return joined.Unwrap()
+// faultySetting is the setting that a plugin can't be loaded with, if its fault speaks of one, and else
+// where the module comes from.
+func faultySetting(fault error) string {
+	for _, f := range [...]struct{ word, setting string }{
+		{" configuration", "config"}, // first, for a plugin may speak of anything in what it says of it
+		{"module_bytes", "module_bytes"},
+		{"memory_bytes", "memory_bytes"},
+		{"init_timeout", "init_timeout"},
+	} {
+		if strings.Contains(fault.Error(), f.word) {
+			return f.setting
+		}
 	}
-	return []error{err}
+	return "path"
+}
+
+// each takes errors that were joined apart, and those that were joined before.
+func each(err error) (all []error) {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	for _, e := range joined.Unwrap() {
+		all = append(all, each(e)...)
+	}
+	return all
 }
 
 func pluginSpecs(c *config.Loaded) []host.Spec {

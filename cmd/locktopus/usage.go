@@ -7,6 +7,39 @@ import (
 	"github.com/locktopus-project/locktopus/v2/internal/config"
 )
 
+// questionHelp and loadHelp are parts of several help texts.
+const (
+	questionHelp = `The question:
+
+  --namespace NAME       default: default
+  --write PATH           a path to lock for writing; authorize and normalize. A path is its segments
+  --read PATH            with "/" between them; "\/" and "\\" are "/" and "\" within one; "" is the
+  --permit PATH          whole namespace. These three can be given several times, in any order
+  --operation WHAT       lock (the default), inspect, watch or force-release; authorize
+  --principal NAME       who the client is; authorize. Without it: nobody named it
+  --context TEXT         what is kept with its name; authorize
+  --remote ADDRESS       where it is, such as 192.0.2.1:50000, or "" for a unix socket; not normalize
+                         (default 127.0.0.1:50000)
+  --now TIME             when it is, such as 2030-01-02T15:04:05Z; not normalize. Only the question
+                         tells it: the clock of WASI goes right
+  --url-path PATH        of the URL; authenticate (default /v1)
+  --header 'NAME: VALUE' a header; this and the next ones are for authenticate, several times
+  --query NAME=VALUE     a parameter of the URL's query, decoded
+  --fact NAME=VALUE      something known of the TLS connection, which there is then. Others than
+                         version, server-name and alpn mean a verified client certificate
+  --credential NAME=VALUE  from the protocol's own greeting
+
+`
+	loadHelp = `How it is loaded, as the settings of [[plugins]] of the same names say:
+
+  --config JSON          its configuration: a JSON object, or @FILE for what is in FILE
+  --module-bytes N       of the file (default 8_388_608)
+  --memory-bytes N       of an instance's memory (default 16_777_216)
+  --call-timeout TIME    for one question (default 5ms)
+  --init-timeout TIME    for getting ready (default 1s)
+`
+)
+
 // helpTexts are by command; "" is the program's own.
 var helpTexts = map[string]string{
 	"": `Locktopus is a lock server: clients lock sets of paths, for reading or writing, over WebSocket.
@@ -17,6 +50,11 @@ Usage: locktopus COMMAND
   config check   look for faults in a configuration file
   config print   print the configuration that would be in effect
   health         ask a running server whether it is well
+  plugin new     make a project for a plugin
+  plugin check   look for faults in a plugin
+  plugin run     ask a plugin one question
+  plugin test    compare a plugin's answers with those that a file wants
+  plugin bench   measure how long a plugin takes to answer
   version        print the version
   help COMMAND   say more about a command
 
@@ -52,9 +90,9 @@ Exit codes: 0 stopped as told; 1 it failed, or was stopped at once; 64 wrong com
 	"config check": `Usage: locktopus config check [FILE]
 
 Says "FILE: ok", or prints every fault of FILE with its line and column. The environment is
-looked at as "locktopus serve -c FILE" would, the TLS files are loaded, and the state directory
-must be usable. Nothing is started and nothing is left behind. Without FILE the defaults and the
-environment are checked.
+looked at as "locktopus serve -c FILE" would, the TLS files and the plugins are loaded, and the
+state directory must be usable. Nothing is started and nothing is left behind. Without FILE the
+defaults and the environment are checked.
 
 Exit codes: 0 no fault; 64 wrong command line; 78 faults.
 `,
@@ -85,6 +123,102 @@ The server's certificate is verified, except on a loopback address, which no cer
 Exit codes: 0 locks can be granted, though the answer may warn; 1 they can't, or the server can't
 be reached, for example because it stops; 64 wrong command line; 78 faulty environment.
 `,
+	"plugin": `Usage: locktopus plugin new [--lang LANGUAGE] DIR
+       locktopus plugin check FILE.wasm
+       locktopus plugin run FILE.wasm HOOK
+       locktopus plugin test FILE.wasm CASES.toml
+       locktopus plugin bench FILE.wasm HOOK
+
+  plugin new     make a project for a plugin
+  plugin check   look for faults in a plugin
+  plugin run     ask a plugin one question
+  plugin test    compare a plugin's answers with those that a file wants
+  plugin bench   measure how long a plugin takes to answer
+
+"locktopus help plugin new" and so on say more. docs/PLUGINS.md says what a plugin is.
+`,
+	"plugin new": `Usage: locktopus plugin new [--lang LANGUAGE] DIR
+
+Makes a project: a small plugin that works, with the hooks that it doesn't serve in comments, the
+SDK's files, cases for "locktopus plugin test", and a README. Prints what to do next. DIR may be
+there already, but none of the files.
+
+  --lang LANGUAGE        assemblyscript, c, go (the default), rust, wat or zig. Each needs its own
+                         compiler: the project's README says which
+
+Exit codes: 0 made; 1 it can't be, or a file is there already; 64 wrong command line.
+`,
+	"plugin check": `Usage: locktopus plugin check FILE.wasm [--config JSON] [--hooks HOOK,...] [limits]
+
+Takes a module through every step of being loaded by a server, without asking it anything. Prints
+what there is to know about it and "FILE.wasm: ok", or every fault that was found.
+
+  --hooks HOOK,...       the hooks that it must serve, as plugins.hooks says: authenticate,
+                         authorize, normalize. Without it: all that it exports, at least one
+` + loadHelp + `
+The sum (sha256) is that of the file and its configuration. Nodes of a cluster must have the same.
+
+Exit codes: 0 no fault; 1 a server could not load it; 64 wrong command line.
+`,
+	"plugin run": `Usage: locktopus plugin run FILE.wasm HOOK [question] [--config JSON] [limits]
+
+Asks a plugin one question as a server would, and prints the answer. HOOK is authenticate,
+authorize or normalize. What the plugin logs goes to standard error.
+
+` + questionHelp + loadHelp + `
+Exit codes: 0 allowed; 1 denied, or the plugin failed or can't be loaded; 64 wrong command line.
+`,
+	"plugin test": `Usage: locktopus plugin test FILE.wasm CASES.toml [--config JSON] [limits]
+
+Asks a plugin the questions in CASES.toml and compares its answers with those that are wanted. All
+are put to one instance in their order. Those of normalize are also asked again and again: the
+answers must be the same from a new instance, after other questions, in any mode, and for each
+path by itself; and an answer must be its own answer. A line for each case that fails has the
+question as "locktopus plugin run" takes it, the answer, and what was wanted.
+
+    config = '{"admins": ["carol"]}'     # if there is any: JSON, or "@FILE" beside this one
+
+    [[case]]
+    name = "bob writes what is alice's"  # for people; may be left out
+    hook = "authorize"
+    principal = "bob"                    # the question: flags of "plugin run" without "--"
+    write = ["alice/inbox"]              # and with "_" for "-", those that can be given
+    read = "bob/inbox"                   # several times also as arrays. Resources are asked
+    want = "deny"                        # about in the order write, read, permit
+    code = 1                             # these two may be left out
+    reason = "that is alice's"
+
+    [[case]]
+    hook = "authenticate"
+    now = 2030-01-01T00:00:00Z           # the time that the question tells
+    header = "authorization: Bearer abc"
+    want = "allow"
+    identity = {principal = "alice", context = "", ttl = "1h"}  # {}: allowed without a name
+
+    [[case]]
+    hook = "normalize"
+    write = ["A/B", "c"]
+    want = "allow"                       # "fail" is for what is neither allowed nor denied
+    paths = ["a/b", "c"]
+
+What a case doesn't say of the answer may be anything, except within identity, where it is
+nothing.
+
+` + loadHelp + `
+Exit codes: 0 all as wanted; 1 not, or the cases are faulty, or the plugin can't be loaded; 64 wrong
+command line.
+`,
+	"plugin bench": `Usage: locktopus plugin bench FILE.wasm HOOK [question] [--for DURATION] [--config JSON] [limits]
+
+Asks a plugin one question again and again, on one core, and prints how long an answer takes. What
+the plugin logs is dropped.
+
+  --for DURATION         how long to ask (default 2s)
+
+` + questionHelp + loadHelp + `
+Exit codes: 0 measured; 1 the plugin failed, at least once, or can't be loaded; 64 wrong command
+line.
+`,
 	"version": `Usage: locktopus version
 
 Prints the program's version, the Go version it was built with, and the system it was built for.
@@ -106,13 +240,13 @@ func (p process) help(words []string) int {
 }
 
 func (p process) unknownCommand(words []string) int {
-	names := []string{"help", "config"}
+	names := []string{"help", "config", "plugin"}
 	for _, c := range commands {
 		names = append(names, c.name)
 	}
 	word, in := words[0], ""
-	if word == "config" && len(words) > 1 {
-		word, in, names = words[1], " config", []string{"check", "print"}
+	if inside := wordsBehind(word); len(inside) > 0 && len(words) > 1 {
+		word, in, names = words[1], " "+word, inside
 	}
 	what := "command"
 	if strings.HasPrefix(word, "-") {
@@ -125,6 +259,16 @@ func (p process) unknownCommand(words []string) int {
 		hint = ": flags come behind a command"
 	}
 	return p.misused("", "locktopus%s: unknown %s %q%s", in, what, word, hint)
+}
+
+// wordsBehind are the second words of commands that begin with this one.
+func wordsBehind(word string) (words []string) {
+	for _, c := range commands {
+		if second, ok := strings.CutPrefix(c.name, word+" "); ok {
+			words = append(words, second)
+		}
+	}
+	return words
 }
 
 // misused reports a wrong command line.

@@ -64,7 +64,7 @@ var imports = map[string][]string{
 	"cmd/locktopus": {
 		"internal/server", "internal/config", "internal/fence", "engine", "wsnet", "plugins/host", "plugins/sdk",
 		"github.com/coreos/go-systemd/v22/activation", "github.com/coreos/go-systemd/v22/daemon",
-		"golang.org/x/sys/unix",
+		"github.com/BurntSushi/toml", "golang.org/x/sys/unix",
 	},
 }
 

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/locktopus-project/locktopus/v2/plugins/host"
+)
+
+func (p process) pluginCheck(args []string) int {
+	var hookList string
+	load := newLoadFlags()
+	hooksFlag := &flagValue{long: "--hooks", value: &hookList}
+	operands, err := parseFlags(args, 1, append(load.flags, hooksFlag)...)
+	if err == nil && len(operands) == 0 {
+		err = errNoModule
+	}
+	var spec host.Spec
+	if err == nil {
+		spec, err = load.spec(operands[0], 0)
+	}
+	if err == nil && hooksFlag.given {
+		spec.Hooks, err = parseHooks(hookList)
+	}
+	if err != nil {
+		return p.misused("plugin check", "locktopus plugin check: %v", err)
+	}
+	report, err := examine(spec, relay{p.stderr})
+	if err != nil {
+		return p.loadFaults(&spec, err)
+	}
+	p.printReport(&spec, report)
+	fmt.Fprintf(p.stdout, "%s: ok\n", spec.Path)
+	return exitOK
+}
+
+var errNoModule = errors.New("name the module's file")
+
+// examine takes a module through all steps of the load. It must export a hook at least.
+func examine(spec host.Spec, to relay) (*host.Report, error) {
+	report, err := host.Examine(spec, host.Options{Log: to.log()})
+	switch {
+	case err != nil && report.TakesConfig && spec.Config == nil:
+		return report, errors.Join(err, errors.New("it takes a configuration: perhaps it needs one (--config)"))
+	case err == nil && report.Hooks == 0:
+		return report, errors.New("it exports no hook, so there is nothing to ask it: export locktopus_authenticate, locktopus_authorize or locktopus_normalize")
+	}
+	return report, err
+}
+
+// parseHooks reads names of hooks with commas between them.
+func parseHooks(list string) (hooks host.Hooks, err error) {
+	for word := range strings.SplitSeq(list, ",") {
+		h, err := parseHook(strings.TrimSpace(word))
+		if err != nil {
+			return 0, fmt.Errorf("--hooks: %w", err)
+		}
+		hooks |= h
+	}
+	return hooks, nil
+}
+
+func (p process) printReport(spec *host.Spec, r *host.Report) {
+	memory := cmp.Or(spec.Limits.MemoryBytes, host.DefaultLimits().MemoryBytes)
+	for _, line := range [...]struct{ what, is string }{
+		{"file", grouped(int64(r.Bytes)) + " bytes"},
+		{"sha256", fmt.Sprintf("%x, of file and configuration", r.Digest)},
+		{"hooks", hookNames(r.Hooks)},
+		{"configuration", takesConfig(r, spec)},
+		{"imports", importList(r.Imports)},
+		{"memory", fmt.Sprintf("%s bytes at the start, %s when ready, %s allowed", grouped(r.MemoryBytes), grouped(r.Started), grouped(memory))},
+		{"code", fmt.Sprintf("%s functions, %s bytes", grouped(int64(r.Functions)), grouped(int64(r.CodeBytes)))},
+		{"metering", fmt.Sprintf("%s places, %s of them loops; the module grows to %s bytes", grouped(int64(r.Charges)), grouped(int64(r.Loops)), grouped(int64(r.Metered)))},
+		{"compilation", rounded(r.Compile)},
+		{"start", rounded(r.Start) + " an instance"},
+	} {
+		fmt.Fprintf(p.stdout, "%-14s %s\n", line.what, line.is)
+	}
+	for _, w := range r.Warnings {
+		fmt.Fprintf(p.stdout, "%-14s %s\n", "warning", w)
+	}
+}
+
+func takesConfig(r *host.Report, spec *host.Spec) string {
+	switch {
+	case !r.TakesConfig:
+		return "takes none"
+	case spec.Config == nil:
+		return "takes one; none was given"
+	}
+	return "taken"
+}
+
+// importList names each import once.
+func importList(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	names = slices.Compact(slices.Sorted(slices.Values(names)))
+	for k, n := range names {
+		names[k] = printable(n)
+	}
+	return strings.Join(names, ", ")
+}
+
+// rounded shows three digits or so of a duration.
+func rounded(d time.Duration) string {
+	for unit := time.Second; unit >= time.Microsecond; unit /= 1000 {
+		if d >= unit {
+			return d.Round(unit / 100).String()
+		}
+	}
+	return d.String()
+}
