@@ -5,6 +5,7 @@ package examples
 import (
 	"encoding/json"
 	"math/rand/v2"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -15,62 +16,85 @@ import (
 	"github.com/locktopus-project/locktopus/v2/plugins/host"
 )
 
-// aclModel says what a policy means, in sets of paths: a request is allowed if its own path is in
-// what is allowed, and nothing of what it holds is in what is denied. It knows few segments, and with
-// them all paths that there are.
+// aclModel says what a policy means, in sets of paths: a request is allowed if all that it holds is in
+// what one rule allows, and nothing of it is in what is denied. It knows few segments, and with them all
+// paths that there are.
 type aclModel struct {
 	Allow []aclRule `json:"allow"`
 	Deny  []aclRule `json:"deny,omitempty"`
 }
 
 type aclRule struct {
-	Who        []string   `json:"who"`
-	Except     []string   `json:"except,omitempty"`
-	Operations []string   `json:"operations,omitempty"`
-	Modes      []string   `json:"modes,omitempty"`
-	Namespaces []string   `json:"namespaces,omitempty"`
-	Paths      [][]string `json:"paths"`
+	Who        []string `json:"who"`
+	Except     []string `json:"except,omitempty"`
+	Operations []string `json:"operations,omitempty"`
+	Modes      []string `json:"modes,omitempty"`
+	Namespaces []string `json:"namespaces,omitempty"`
+	Paths      []string `json:"paths"`
 }
 
 var operationNames = []string{"", "lock", "inspect", "watch", "force-release"}
 
 var modeNames = []string{"read", "write", "permit"}
 
-// aclSegments has one for each pattern to match, the names of all clients, and one that only "*" matches.
-var aclSegments = []string{"", "a", "ab", "*", "abcdefgh-1", "abcdefgh-2", "abcdefghabcdefgh", "alice", "é"}
+// aclSegments has one for each pattern to match, the names of all clients, and some that only "*" matches.
+var aclSegments = []string{"", "a", "ab", "*", "abcdefgh-1", "abcdefgh-2", "abcdefghabcdefgh", "alice", "é", "a/b", "a*"}
 
-const aclDepth = 4 // of the deepest path; patterns are less deep, but for "**"
+const aclDepth = 3 // of the deepest path; patterns are no deeper
 
-// below calls f with a path and all that are below it.
-func below(p []string, f func([]string)) {
-	f(p)
-	if len(p) < aclDepth {
-		for _, s := range aclSegments {
-			below(append(slices.Clone(p), s), f)
+// held calls f with all paths that are held with p, until f says no, and is its last answer.
+func held(p []string, f func([]string) bool) bool {
+	if !f(p) {
+		return false
+	}
+	for _, s := range aclSegments {
+		if len(p) < aclDepth && !held(append(slices.Clone(p), s), f) {
+			return false
 		}
 	}
+	return true
 }
 
+var (
+	aclEscaped  = regexp.MustCompile(`\\.`)
+	aclSegment  = regexp.MustCompile(`(?:\\.|[^/\\])+`)
+	aclPatterns = map[string]*regexp.Regexp{}
+)
+
+// matchesText has a regular expression say whether a name or a segment goes with a text.
 func matchesText(pattern, text string) bool {
-	if literal, ok := strings.CutPrefix(pattern, `\`); ok {
-		return text == literal
+	re := aclPatterns[pattern]
+	if re == nil {
+		whole := pattern
+		literal, isBeginning := strings.CutSuffix(aclEscaped.ReplaceAllString(pattern, "xx"), "*")
+		if isBeginning {
+			whole = whole[:len(literal)]
+		}
+		whole = regexp.QuoteMeta(aclEscaped.ReplaceAllStringFunc(whole, func(s string) string { return s[1:] }))
+		if isBeginning {
+			whole += ".*"
+		}
+		re = regexp.MustCompile("^(?s:" + whole + ")$")
+		aclPatterns[pattern] = re
 	}
-	if beginning, ok := strings.CutSuffix(pattern, "*"); ok {
-		return strings.HasPrefix(text, beginning)
-	}
-	return text == pattern
+	return re.MatchString(text)
 }
 
-func inPattern(pattern, p []string, principal string) bool {
-	switch {
-	case len(pattern) > 0 && pattern[0] == "**":
+// inPattern says whether p is the path of a pattern, or below it.
+func inPattern(pattern string, p []string, principal string) bool {
+	if pattern == "**" {
 		return true
-	case len(pattern) == 0 || len(p) == 0:
-		return len(pattern) == len(p)
-	case pattern[0] == "{principal}":
-		return principal != "" && p[0] == principal && inPattern(pattern[1:], p[1:], principal)
 	}
-	return matchesText(pattern[0], p[0]) && inPattern(pattern[1:], p[1:], principal)
+	segments := aclSegment.FindAllString(pattern, -1)
+	if len(p) < len(segments) {
+		return false
+	}
+	for i, segment := range segments {
+		if segment == "{principal}" && (principal == "" || p[i] != principal) || segment != "{principal}" && !matchesText(segment, p[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 func (s somebody) isOneOf(names []string) bool {
@@ -101,17 +125,18 @@ func (r *aclRule) concerns(s somebody, mode host.Mode, denies bool) bool {
 }
 
 func (r *aclRule) names(p []string, s somebody) bool {
-	return slices.ContainsFunc(r.Paths, func(pattern []string) bool { return inPattern(pattern, p, s.name) })
+	return slices.ContainsFunc(r.Paths, func(pattern string) bool { return inPattern(pattern, p, s.name) })
 }
 
 func (m *aclModel) allows(s somebody, mode host.Mode, p []string) bool {
-	denied := false
 	for _, r := range m.Deny {
-		if r.concerns(s, mode, true) {
-			below(p, func(q []string) { denied = denied || r.names(q, s) })
+		if r.concerns(s, mode, true) && !held(p, func(q []string) bool { return !r.names(q, s) }) {
+			return false
 		}
 	}
-	return !denied && slices.ContainsFunc(m.Allow, func(r aclRule) bool { return r.concerns(s, mode, false) && r.names(p, s) })
+	return slices.ContainsFunc(m.Allow, func(r aclRule) bool {
+		return r.concerns(s, mode, false) && held(p, func(q []string) bool { return r.names(q, s) })
+	})
 }
 
 // some picks up to n of all, at least one.
@@ -130,19 +155,15 @@ func maybe(random *rand.Rand, n int, all ...string) []string {
 	return some(random, n, all...)
 }
 
-func randomPattern(random *rand.Rand) []string {
-	pattern := []string{}
-	for range random.IntN(aclDepth) {
-		pattern = append(pattern, some(random, 1, "", "a", "a*", "ab*", "*", "{principal}", `\*`, `\a`, "abcdefgh-1", "abcdefgh-*", "abcdefgha*", "é", "alice")...)
+func randomPath(random *rand.Rand) string {
+	if random.IntN(8) == 0 {
+		return "**"
 	}
-	if random.IntN(2) == 0 {
-		pattern = append(pattern, "**")
-	}
-	return pattern
+	return strings.Join(some(random, aclDepth, "a", "a*", "ab*", "*", "{principal}", `\*`, `a\/b`, "abcdefgh-1", "abcdefgh-*", "abcdefgha*", "é", "alice"), "/")
 }
 
 func randomRule(random *rand.Rand) aclRule {
-	who := []string{"*", "user:alice", "user:a*", "user:*", `user:\alice`, "user:abcdefgh-2", "role:r1", "role:r*", "role:*"}
+	who := []string{"*", "user:alice", "user:a*", "user:*", `user:a\*`, "user:abcdefgh-2", "role:r1", "role:r*", "role:*"}
 	r := aclRule{Who: some(random, 2, who...), Namespaces: maybe(random, 2, "n", "n*", "m", "*")}
 	if random.IntN(4) == 0 {
 		r.Except = some(random, 2, who[1:]...)
@@ -153,7 +174,7 @@ func randomRule(random *rand.Rand) aclRule {
 		r.Operations = maybe(random, 3, operationNames[1:]...)
 	}
 	for range 1 + random.IntN(3) {
-		r.Paths = append(r.Paths, randomPattern(random))
+		r.Paths = append(r.Paths, randomPath(random))
 	}
 	return r
 }
@@ -187,7 +208,7 @@ func TestACLAgreesWithModel(t *testing.T) {
 // askBoth asks the model and the plugin for up to three paths, and is the plugin's code.
 func askBoth(t *testing.T, random *rand.Rand, m *aclModel, caller *host.Caller, policy string) uint8 {
 	s := somebody{
-		name: some(random, 1, "", "alice", "a", "abcdefgh-1", "abcdefgh-2")[0], roles: some(random, 1, "", "r1", "r2 x", " r1  ", "ops")[0],
+		name: some(random, 1, "", "alice", "a", "abcdefgh-1", "abcdefgh-2", "a*")[0], roles: some(random, 1, "", "r1", "r2 x", " r1  ", "ops")[0],
 		namespace: some(random, 1, "n", "n1", "m")[0], operation: host.Lock,
 	}
 	if random.IntN(3) == 0 {

@@ -4,7 +4,7 @@
  *     json_begin(lk_config(n));
  *     lk_bytes name;
  *     for (json_level o = json_table(); json_member(&o, keys, 2) >= 0;) json_string(&name);
- *     if (!json_end()) return lk_fault(json_fault());
+ *     if (!json_end()) return lk_fault(what_was_said());
  *
  * After a fault nothing is read any more: loops end, and what is read is empty. Strings are decoded
  * where they stand, and are gone with the configuration. There is one reader, and no memory is asked for.
@@ -13,12 +13,11 @@
 #ifndef JSON_H
 #define JSON_H
 
-#include "../../sdk/c/locktopus.h"
+#include "say.h"
 
 enum {
-    json_keys_max = 8,   /* that a table can have */
-    json_text_max = 256, /* of a fault with its place: enough for the longest */
-    json_key_max = 40, /* of an unknown key, in a fault */
+    json_keys_max = 8, /* that a table can have */
+    json_key_max = 40, /* bytes of an unknown key, in a fault */
 };
 
 /* A table or list that is being read. */
@@ -31,69 +30,26 @@ typedef struct {
 
 static uint8_t *json_at, *json_stop;
 
-/* The place that is being read, such as deny[2].paths[0], and behind it, once there is one, the fault. */
-static struct {
-    uint8_t bytes[json_text_max];
-    uint32_t len;
-    bool fault;
-} json_text;
-
-static void json_say(lk_bytes b) {
-    for (uint32_t i = 0; i < b.len && json_text.len < json_text_max; i++) json_text.bytes[json_text.len++] = b.at[i];
-}
-
-static void json_say_number(uint32_t n) {
-    uint8_t digits[10];
-    uint32_t first = sizeof digits;
-    do digits[--first] = (uint8_t)('0' + n % 10);
-    while ((n /= 10) > 0);
-    json_say(lk_bytes_of(digits + first, (uint32_t)sizeof digits - first));
-}
+/* There was a fault. What was said is the place that is being read, such as deny[2].paths[0], and
+ * behind it, once there is one, the fault. */
+static bool json_faulty;
 
 /* What is wrong with what is being read. Only the first fault is kept. It is false. */
 static bool json_fail(lk_bytes what) {
-    if (json_text.fault) return false;
-    if (json_text.len > 0) json_say(LK_TEXT(": "));
-    json_say(what);
-    json_text.fault = true;
+    if (json_faulty) return false;
+    if (said.len > 0) say(LK_TEXT(": "));
+    say(what);
+    json_faulty = true;
     json_at = json_stop;
     return false;
 }
 
-static bool json_failed(void) { return json_text.fault; }
-
-static lk_bytes json_fault(void) { return lk_bytes_of(json_text.bytes, json_text.len); }
-
-/* The length of the character of UTF-8 at the beginning of b, which isn't empty; 0: there is none. */
-static uint32_t json_character(lk_bytes b) {
-    uint8_t c = b.at[0], low = 0x80, high = 0xbf; /* of the second byte */
-    uint32_t n = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
-    if (n == 0 || n > b.len) return 0;
-    if (c == 0xe0) low = 0xa0;
-    if (c == 0xed) high = 0x9f;
-    if (c == 0xf0) low = 0x90;
-    if (c == 0xf4) high = 0x8f;
-    for (uint32_t i = 1; i < n; i++, low = 0x80, high = 0xbf) {
-        if (b.at[i] < low || b.at[i] > high) return 0;
-    }
-    return n;
-}
-
-static bool json_is_utf8(lk_bytes b) {
-    for (uint32_t n; b.len > 0; b = lk_bytes_of(b.at + n, b.len - n)) {
-        n = json_character(b);
-        if (n == 0) return false;
-    }
-    return true;
-}
-
 /* Begins to read. The bytes must stay until the end, and are changed. */
 static void json_begin(lk_bytes b) {
-    json_text.len = 0;
-    json_text.fault = false;
+    said.len = 0;
+    json_faulty = false;
     json_at = (uint8_t *)b.at;
     json_stop = json_at + b.len;
-    if (!json_is_utf8(b)) json_fail(LK_TEXT("it isn't UTF-8"));
 }
 
 static void json_space(void) {
@@ -111,11 +67,11 @@ static bool json_take(uint8_t c) {
 /* Whether all of it was read, without a fault. */
 static bool json_end(void) {
     json_space();
-    return !json_failed() && (json_at == json_stop || json_fail(LK_TEXT("there is something behind its end")));
+    return !json_faulty && (json_at == json_stop || json_fail(LK_TEXT("there is something behind its end")));
 }
 
 static json_level json_open(uint8_t bracket, lk_bytes what) {
-    json_level l = {.where = json_text.len, .count = 0, .seen = 0, .open = !json_failed()};
+    json_level l = {.where = said.len, .count = 0, .seen = 0, .open = !json_faulty};
     if (l.open && !json_take(bracket)) l.open = json_fail(what);
     return l;
 }
@@ -125,8 +81,8 @@ static json_level json_list(void) { return json_open('[', LK_TEXT("it must be a 
 
 /* Goes to the next member or element. */
 static bool json_next(json_level *l, uint8_t bracket) {
-    if (json_failed() || !l->open) return false;
-    json_text.len = l->where;
+    if (json_faulty || !l->open) return false;
+    said.len = l->where;
     if (json_take(bracket)) return l->open = false;
     if (l->count > 0 && !json_take(',')) return json_fail(LK_TEXT("it isn't JSON: a comma or the end is missing"));
     l->count++;
@@ -136,9 +92,7 @@ static bool json_next(json_level *l, uint8_t bracket) {
 /* Goes to the next element of a list, or is false behind the last one. */
 static bool json_element(json_level *l) {
     if (!json_next(l, ']')) return false;
-    json_say(LK_TEXT("["));
-    json_say_number(l->count - 1);
-    json_say(LK_TEXT("]"));
+    say_index(l->count - 1);
     return true;
 }
 
@@ -204,7 +158,7 @@ static uint32_t json_escape(void) {
 /* Reads a string. What is decoded is never longer than what stands there. */
 static bool json_string(lk_bytes *s) {
     *s = lk_bytes_of(json_at, 0);
-    if (json_failed()) return false;
+    if (json_faulty) return false;
     if (!json_take('"')) return json_fail(LK_TEXT("it must be a string"));
     uint8_t *begin = json_at, *to = begin;
     while (json_at < json_stop && *json_at != '"') {
@@ -232,11 +186,11 @@ static lk_bytes json_cut(lk_bytes key) {
 }
 
 static int json_unknown(lk_bytes key, const lk_bytes *keys, uint32_t n) {
-    json_say(json_cut(key));
+    say(json_cut(key));
     json_fail(LK_TEXT("there is no such key; there are"));
     for (uint32_t i = 0; i < n; i++) {
-        json_say(i == 0 ? LK_TEXT(" ") : LK_TEXT(", "));
-        json_say(keys[i]);
+        say(i == 0 ? LK_TEXT(" ") : LK_TEXT(", "));
+        say(keys[i]);
     }
     return -1;
 }
@@ -246,10 +200,10 @@ static int json_unknown(lk_bytes key, const lk_bytes *keys, uint32_t n) {
 static int json_member(json_level *l, const lk_bytes *keys, uint32_t n) {
     lk_bytes key;
     if (!json_next(l, '}') || !json_string(&key)) return -1;
-    if (l->where > 0) json_say(LK_TEXT("."));
+    if (l->where > 0) say(LK_TEXT("."));
     for (uint32_t i = 0; i < n; i++) {
         if (!lk_equal(key, keys[i])) continue;
-        json_say(key);
+        say(key);
         if (l->seen >> i & 1) return json_fail(LK_TEXT("it is there twice")), -1;
         l->seen |= (uint8_t)(1u << i);
         if (!json_take(':')) return json_fail(LK_TEXT("it isn't JSON: a colon is missing")), -1;

@@ -1,221 +1,223 @@
 /* Acl judges requests by a policy: its rules say who may do what to which paths. See README.md. */
 #include "policy.h"
 
-/* Codes of denials, which clients get to see. */
-enum { code_not_allowed = 1, code_forbidden = 2, code_unknown = 3, code_too_much = 4 };
+/* What comes of a resource. All but the first are the codes of denials, which clients get to see. */
+enum { is_allowed, is_not_allowed, is_forbidden, is_unknown, is_too_much };
 
-/* What one request may cost, in patterns that are compared with paths, and roles that a client may
- * have: a call ends long before its time does, whatever a client asks for. */
-enum { work_max = 1 << 18, roles_max = 64 };
+/* Steps that one call may take, about a nanosecond each: one for each path of the policy that a resource
+ * is compared with, and for each name and eight bytes of these. They are over long before the call's time
+ * is, so that nobody can have the plugin killed by asking for much. */
+enum { steps_max = 1 << 19 };
 
-/* Who asks. */
+enum { roles_max = LK_CONTEXT_BYTES_MAX / 2 }; /* a byte each, and the end of its line */
+
 static struct {
-    text namespace_, principal, roles[roles_max];
+    uint64_t number; /* counts calls, from 1 */
+    uint32_t steps;
+    lk_bytes namespace_, principal, context, roles[roles_max];
     uint32_t role_count;
-} client;
-
-/* The path of a resource, taken apart as far as somebody asked for. */
-static struct {
-    text segments[depth_max];
-    lk_bytes rest; /* behind them */
-    uint32_t split, depth;
-} path;
-
-/* The patterns that concern this client and what it does, those that deny first. */
-static struct {
-    struct {
-        const pattern *pattern;
-        uint16_t rule;
-        uint8_t modes;
-    } list[paths_max];
-    uint32_t deny, all; /* how many */
-} concerned;
+    bool split;            /* the context is, into roles */
+    uint32_t forbidden_by; /* the rule, if one does */
+} call;
 
 /* ---- texts ---- */
 
-/* Takes the text before the first such byte off b, and that byte with it. */
-static inline text take_until(uint8_t byte, lk_bytes *b) {
-    const uint64_t ones = 0x0101010101010101, highs = ones << 7;
-    lk_bytes all = *b;
-    uint32_t n = 0;
-    for (; n < all.len; n += 8) {
-        uint64_t v = eight(all.at + n, all.len - n) ^ ones * byte;
-        uint64_t zeros = (v - ones) & ~v & highs; /* the lowest bit is that of the first zero byte */
-        if (zeros == 0) continue;
-        n += (uint32_t)__builtin_ctzll(zeros) / 8;
-        break;
-    }
-    if (n >= all.len) n = all.len;
-    *b = behind(all, n < all.len ? n + 1 : n);
-    return text_of(lk_bytes_of(all.at, n));
+static uint64_t word(const uint8_t *at) {
+    uint64_t v;
+    __builtin_memcpy(&v, at, sizeof v);
+    return v;
 }
 
-/* Do texts with the same head go on in the same way? */
-static inline bool same_rest(const text *a, const text *b, uint32_t len) { return len <= 8 || memcmp(a->at + 8, b->at + 8, len - 8) == 0; }
+static uint32_t half(const uint8_t *at) {
+    uint32_t v;
+    __builtin_memcpy(&v, at, sizeof v);
+    return v;
+}
 
-static inline bool same(const text *a, const text *b) { return a->head == b->head && a->len == b->len && same_rest(a, b, a->len); }
-
-static inline bool matches(const name *n, const text *t) {
-    if ((t->head & n->mask) != n->text.head) return false;
-    return (n->is == is_all ? t->len == n->text.len : t->len >= n->text.len) && same_rest(&n->text, t, n->text.len);
+/* Are these n bytes the same? The last two words of them may overlap. */
+static bool same(const uint8_t *a, const uint8_t *b, uint32_t n) {
+    uint32_t i = 0;
+    call.steps += n / 8;
+    if (n >= 8) {
+        for (; i + 8 < n; i += 8) {
+            if (word(a + i) != word(b + i)) return false;
+        }
+        return word(a + n - 8) == word(b + n - 8);
+    }
+    if (n >= 4) return half(a) == half(b) && half(a + n - 4) == half(b + n - 4);
+    while (i < n && a[i] == b[i]) i++;
+    return i == n;
 }
 
 /* ---- who ---- */
 
-/* Takes the context apart, which has a role in each line. A client with more of them than there is
- * room for isn't judged: the ones left out might be denied something. */
-static bool find_roles(lk_bytes context) {
-    client.role_count = 0;
-    while (context.len > 0) {
-        text role = take_until('\n', &context);
-        if (role.len == 0) continue;
-        if (client.role_count == roles_max) return false;
-        client.roles[client.role_count++] = role;
+static bool matches(const name *n, lk_bytes b) {
+    if (n->beginning ? b.len < n->text.len : b.len != n->text.len) return false;
+    return same(n->text.at, b.at, n->text.len);
+}
+
+/* Takes the context apart, which has a role in each line. */
+static void split_roles(void) {
+    lk_bytes rest = call.context;
+    call.split = true;
+    call.role_count = 0;
+    while (rest.len > 0) {
+        uint32_t n = 0;
+        while (n < rest.len && rest.at[n] != '\n') n++;
+        if (call.role_count == roles_max) { /* one that is left out might be denied something */
+            call.steps = steps_max + 1;
+            return;
+        }
+        if (n > 0) call.roles[call.role_count++] = lk_bytes_of(rest.at, n);
+        rest = behind(rest, n < rest.len ? n + 1 : n);
     }
-    return true;
 }
 
 static bool has_role(const name *n) {
-    for (uint32_t i = 0; i < client.role_count; i++) {
-        if (matches(n, &client.roles[i])) return true;
+    if (!call.split) split_roles();
+    call.steps += call.role_count * 2;
+    for (uint32_t i = 0; i < call.role_count; i++) {
+        if (matches(n, call.roles[i])) return true;
     }
     return false;
 }
 
 static bool is_meant(const name *n) {
+    if (++call.steps > steps_max) return false;
     switch (n->use) {
-    case for_everybody:
+    case of_everybody:
         return true;
-    case for_user:
-        return client.principal.len > 0 && matches(n, &client.principal);
-    case for_role:
+    case of_user:
+        return call.principal.len > 0 && matches(n, call.principal);
+    case of_role:
         return has_role(n);
     default:
-        return matches(n, &client.namespace_);
+        return matches(n, call.namespace_);
     }
 }
 
 static bool any_is_meant(span names) {
-    const name *n = policy.names + names.first;
     for (uint32_t i = 0; i < names.count; i++) {
-        if (is_meant(&n[i])) return true;
+        if (is_meant(&policy.names[names.first + i])) return true;
     }
     return false;
 }
 
-static void add_patterns(uint32_t number) {
-    const rule *r = &policy.rules[number];
-    for (uint32_t i = 0; i < r->paths.count; i++) {
-        concerned.list[concerned.all].pattern = &policy.paths[r->paths.first + i];
-        concerned.list[concerned.all].rule = (uint16_t)number;
-        concerned.list[concerned.all++].modes = r->modes;
+/* Is the rule about who calls? It is found out once in a call. */
+static bool concerns(rule *r) {
+    if (r->asked != call.number) {
+        r->asked = call.number;
+        r->meant = (r->namespaces.count == 0 || any_is_meant(r->namespaces)) && any_is_meant(r->who) && !any_is_meant(r->except);
     }
-}
-
-/* Finds the rules of a list that concern the client. */
-static void find_rules(span rules, uint32_t operation) {
-    for (uint32_t i = rules.first; i < (uint32_t)rules.first + rules.count; i++) {
-        const rule *r = &policy.rules[i];
-        if (!(r->operations >> operation & 1)) continue;
-        if (r->namespaces.count > 0 && !any_is_meant(r->namespaces)) continue;
-        if (any_is_meant(r->who) && !any_is_meant(r->except)) add_patterns(i);
-    }
+    return r->meant;
 }
 
 /* ---- paths ---- */
 
-/* The segment i, less than depth and depth_max. */
-static inline const text *segment_at(uint32_t i) {
-    while (path.split <= i) path.segments[path.split++] = take_until(0, &path.rest);
-    return &path.segments[i];
+/* Takes the path's next segment off its rest if it is what the name says. */
+static bool take_segment_of(const name *n, lk_bytes *rest) {
+    lk_bytes text = n->use == of_own_segment ? call.principal : n->text;
+    uint32_t len = text.len;
+    if (++call.steps > steps_max || rest->len <= len || !same(text.at, rest->at, len)) return false;
+    if (n->beginning) {
+        while (rest->at[len] != 0) len++;
+        call.steps += len - text.len;
+    }
+    if (rest->at[len] != 0) return false;
+    *rest = behind(*rest, len + 1);
+    return true;
 }
 
-static void begin_path(const lk_resource *resource) {
-    path.rest = resource->path;
-    path.depth = resource->segments;
-    path.split = 0;
-    if (path.depth > 0) segment_at(0);
+/* What is asked: something to be done with a path. */
+typedef struct {
+    lk_bytes path;
+    uint64_t head, mask; /* the path's first bytes, and which of them there are */
+    uint32_t act;
+} question;
+
+/* Is the pattern about what is done, and are its first bytes the path's? Most patterns end here. */
+static inline bool may_go_with(const pattern *p, const question *q) {
+    return (p->acts & q->act) != 0 && ((q->head ^ p->head) & q->mask & p->mask) == 0;
 }
 
-/* Do the first n segments of path and pattern go together? A client without a name has no path of
- * its own. */
-static bool along(const pattern *p, uint32_t n) {
-    if (p->own && client.principal.len == 0) return false;
-    const name *names = policy.names + p->segments.first;
-    for (uint32_t i = 0; i < n; i++) {
-        const text *segment = segment_at(i);
-        if (names[i].use == for_own_segment ? !same(segment, &client.principal) : !matches(&names[i], segment)) return false;
+/* Is the path one of the pattern's? Or, if that counts, one above one of these? Then its bytes end
+ * before the pattern does. A client without a name has no path of its own. */
+static bool goes_with(const pattern *p, lk_bytes path, bool above) {
+    uint32_t n = path.len < p->beginning.len ? path.len : p->beginning.len;
+    if (n > 8 && !same(path.at + 8, p->beginning.at + 8, n - 8)) return false;
+    if (p->own && call.principal.len == 0) return false;
+    if (path.len < p->beginning.len) return above;
+    path = behind(path, n);
+    const name *segment = policy.names + p->rest.first, *end = segment + p->rest.count;
+    for (; segment < end; segment++) {
+        if (path.len == 0) return above;
+        if (!take_segment_of(segment, &path)) return false;
     }
     return true;
 }
 
-/* Could they go together, as far as can be seen at once? */
-static inline bool alike(const pattern *p) { return path.depth == 0 || (path.segments[0].head & p->mask) == p->head; }
-
-/* Is the path one of the pattern's? */
-static inline bool is_in(const pattern *p) {
-    uint32_t n = p->segments.count;
-    return (path.depth == n || (path.depth > n && p->below)) && alike(p) && along(p, n);
-}
-
-/* Is the path, or any below it, one of the pattern's? Whatever is still missing there, somebody can
- * add. */
-static inline bool holds_any_of(const pattern *p) {
-    uint32_t n = p->segments.count;
-    return (path.depth <= n || p->below) && alike(p) && along(p, path.depth <= n ? path.depth : n);
+/* Finds the first pattern for what is done, of a rule about who calls, that holds the path (then it holds
+ * all below, too); or, if paths above count, that has anything in common with what is locked with the
+ * path. Paths that aren't there yet count: somebody can make them. */
+static inline const pattern *find(span patterns, const question *q, bool above) {
+    const pattern *p = policy.paths + patterns.first, *end = p + patterns.count;
+    call.steps += patterns.count;
+    for (; p < end; p++) {
+        if (may_go_with(p, q) && goes_with(p, q->path, above) && concerns(&policy.rules[p->rule])) return p;
+    }
+    return NULL;
 }
 
 /* ---- the hooks ---- */
 
 lk_verdict locktopus_init(uint32_t n) {
     if (n == 0) return lk_fault(LK_TEXT("acl needs a table [plugins.config] with rules"));
-    return read_policy(lk_config(n)) ? lk_allow() : lk_fault(json_fault());
+    return read_policy(lk_config(n)) ? lk_allow() : lk_fault(what_was_said());
 }
 
-/* Denies, and says which resource is the reason. */
-static lk_verdict deny(uint8_t code, uint32_t resource, lk_bytes what, const uint32_t *rule) {
-    json_text.len = 0;
-    json_say(LK_TEXT("resources["));
-    json_say_number(resource);
-    json_say(what);
-    if (rule) {
-        json_say_number(*rule);
-        json_say(LK_TEXT("]"));
+/* Denies, and says why. */
+static __attribute__((noinline)) lk_verdict deny(uint8_t code, uint32_t resource) {
+    said.len = 0;
+    if (code == is_too_much) return lk_deny(code, LK_TEXT("it asks for more at once than can be judged in time: ask for less"));
+    say(LK_TEXT("resources"));
+    say_index(resource);
+    if (code == is_unknown) {
+        say(LK_TEXT(": unknown mode"));
+    } else if (code == is_forbidden) {
+        say(LK_TEXT(": forbidden by deny"));
+        say_index(call.forbidden_by);
+    } else {
+        say(LK_TEXT(": no rule allows it"));
     }
-    return lk_deny(code, json_fault());
+    return lk_deny(code, what_was_said());
 }
 
-static lk_verdict judge(uint32_t i, const lk_resource *resource) {
-    uint32_t k = 0, mode = resource->mode;
-    if (mode > LK_PERMIT) return deny(code_unknown, i, LK_TEXT("]: unknown mode"), NULL);
-    begin_path(resource);
-    for (; k < concerned.deny; k++) {
-        if (!(concerned.list[k].modes >> mode & 1) || !holds_any_of(concerned.list[k].pattern)) continue;
-        uint32_t number = concerned.list[k].rule - policy.deny.first;
-        return deny(code_forbidden, i, LK_TEXT("]: forbidden by deny["), &number);
+static uint8_t judge(lk_resource resource, uint32_t operation) {
+    if (resource.mode > LK_PERMIT) return is_unknown;
+    question q = {.path = resource.path, .act = act_of(operation, resource.mode)};
+    read_head(q.path, &q.head, &q.mask);
+    const pattern *p = find(policy.deny, &q, true);
+    if (p) {
+        call.forbidden_by = p->rule - policy.deny_rule;
+        return is_forbidden;
     }
-    for (; k < concerned.all; k++) {
-        if (concerned.list[k].modes >> mode & 1 && is_in(concerned.list[k].pattern)) return lk_allow();
-    }
-    return deny(code_not_allowed, i, LK_TEXT("]: no rule allows it"), NULL);
+    return find(policy.allow, &q, false) ? is_allowed : is_not_allowed;
 }
 
 lk_verdict locktopus_authorize(uint32_t n) {
     lk_request r = lk_read_request(n);
-    if (!lk_known(r.operation)) return lk_deny(code_unknown, LK_TEXT("unknown operation"));
-    if (r.count == 0) return lk_deny(code_unknown, LK_TEXT("it asks for nothing"));
-    client.namespace_ = text_of(r.namespace_);
-    client.principal = text_of(r.principal);
-    if (policy.roles && !find_roles(r.context)) return lk_deny(code_too_much, LK_TEXT("the client has more than 64 roles"));
-    concerned.all = 0;
-    find_rules(policy.deny, r.operation);
-    concerned.deny = concerned.all;
-    find_rules(policy.allow, r.operation);
-    if ((uint64_t)r.count * concerned.all > work_max) return lk_deny(code_too_much, LK_TEXT("it asks for more at once than can be judged in time: ask for less"));
+    if (!lk_known(r.operation)) return lk_deny(is_unknown, LK_TEXT("unknown operation"));
+    if (r.count == 0) return lk_deny(is_unknown, LK_TEXT("it asks for nothing"));
+    call.number++;
+    call.steps = 0;
+    call.split = false;
+    call.namespace_ = r.namespace_;
+    call.principal = r.principal;
+    call.context = r.context;
     for (uint32_t i = 0; i < r.count; i++) {
-        lk_resource resource = lk_resource_at(&r, i);
-        lk_verdict v = judge(i, &resource);
-        if (v != lk_allow()) return v;
+        uint8_t code = judge(lk_resource_at(&r, i), r.operation);
+        if (call.steps > steps_max) code = is_too_much;
+        if (code != is_allowed) return deny(code, i);
     }
     return lk_allow();
 }
