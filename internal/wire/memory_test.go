@@ -35,6 +35,46 @@ func TestParsingAllocatesNothing(t *testing.T) {
 	}
 }
 
+func TestParsingV2AllocatesNothing(t *testing.T) {
+	for name, msg := range map[string]string{
+		"canonical lock":   twoResourcesV2,
+		"a lock with all":  `{"op":"lock","id":7,"resources":[{"type":"p","path":["p"],"limit":3,"weight":2}],"wait_ms":1000,"lease_ms":30000,"note":"deploy 12","leave":true}`,
+		"release":          `{"op":"release","id":8,"lock":7}`,
+		"renew":            `{"op":"renew","id":9}`,
+		"renew a lease":    `{"op":"renew","id":9,"lock":7,"lease_ms":60000}`,
+		"upgrade":          `{"op":"upgrade","id":9,"lock":7}`,
+		"escapes":          `{"op":"lock","id":7,"n\u006fte":"\u00e9\n","resources":[{"type":"p","path":["\ud83d\ude00"],"limit":3}],"wait_ms":1000}`,
+		"unknown members":  `{"op":"lock","id":7,"by":{"name":["me",null]},"resources":[{"x":1.5,"type":"w","path":["a"]}]}`,
+		"release with all": `{"op":"release","id":8,"lock":7,"resources":[{"type":"w","path":["a"]}],"path":["x"],"credentials":{"a":"b"}}`,
+		"renew, unusual":   `{"op":"renew","id":9,"lock":7,"lease_ms":60000,"x":[]}`,
+		"inspect":          `{"op":"inspect","id":9,"path":["a"],"limit":60000,"after":"41"}`,
+		"many resources":   lockOfV2(strings.Repeat(`{"type":"w","path":["a","b","c"]},`, 500) + `{"type":"w","path":["d"]}`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var p V2Parser
+			buf := make([]byte, len(msg))
+			require.Zero(t, testing.AllocsPerRun(100, func() {
+				copy(buf, msg)
+				if _, err := p.Parse(buf); err != nil {
+					t.Fatal(err)
+				}
+			}))
+		})
+	}
+}
+
+func TestPrintingV2AllocatesNothing(t *testing.T) {
+	r, err := new(V2Parser).Parse([]byte(twoResourcesV2))
+	require.NoError(t, err)
+	buf := make([]byte, 0, 4096)
+	blockers := []V2Blocker{{Session: []byte("w"), Note: []byte("n"), Lock: 3, Type: Write, Path: r.Resources[0].Path, State: V2Acquired}}
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		buf = AppendV2(buf[:0], &V2Message{ID: 7, State: V2Acquired, Token: 41, Slots: []uint32{1}})
+		buf = AppendV2(buf[:0], &V2Message{Event: 7, Lock: 3, State: V2Timeout, Blockers: blockers})
+		buf = AppendV2Request(buf[:0], r)
+	}))
+}
+
 func TestPrintingAllocatesNothing(t *testing.T) {
 	r, err := new(V1Parser).Parse([]byte(twoResources))
 	require.NoError(t, err)
@@ -101,6 +141,43 @@ func TestHostileMessagesCostLittleMemory(t *testing.T) {
 	}
 }
 
+// TestHostileV2MessagesCostLittleMemory is the same for what only version 2 has.
+func TestHostileV2MessagesCostLittleMemory(t *testing.T) {
+	const k, fewMB = 1 << 10, 10 << 20
+	rep := strings.Repeat
+	for name, c := range map[string]struct {
+		msg   string
+		extra uint64
+	}{
+		"a huge id":              {msg: `{"op":"bye","id":` + rep("9", 1<<20) + `}`},
+		"a huge limit":           {msg: lockOfV2(`{"type":"p","path":[],"limit":` + rep("9", 1<<20) + `}`)},
+		"a huge cursor":          {msg: `{"op":"locks","id":1,"after":"` + rep("9", 1<<20) + `"}`},
+		"a huge op":              {msg: `{"op":"` + rep("é", 512*k) + `"}`},
+		"a huge note":            {msg: `{"op":"lock","id":1,"resources":[{"type":"r","path":[]}],"note":"` + rep(`\u00e9`, 128*k) + `"}`},
+		"a huge secret":          {msg: `{"op":"hello","resume":{"session":"","secret":"` + rep(`\"`, 512*k) + `"}}`},
+		"too many credentials":   {msg: `{"op":"hello","credentials":{"":""` + rep(`,"":""`, V2Values-3) + `}}`, extra: fewMB},
+		"credentials of no use":  {msg: `{"op":"bye","id":1,"credentials":{"":""` + rep(`,"":""`, 512*k) + `}}`, extra: fewMB},
+		"a credential of values": {msg: `{"op":"hello","credentials":{"a":[0` + rep(`,0`, 512*k) + `]}}`},
+		"too many resources":     {msg: lockOfV2(`{"type":"r","path":[]}` + rep(`,{"type":"r","path":[]}`, 64*k)), extra: fewMB},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var p V2Parser
+			msg := []byte(c.msg)
+			got := allocated(func() { _, _ = p.Parse(msg) })
+			require.LessOrEqual(t, got, 8*uint64(len(msg))+4*k+c.extra, "%d bytes", len(msg))
+			t.Logf("%d bytes allocated for %d", got, len(msg))
+		})
+	}
+}
+
+func TestAV2ParserGivesAHugeMessagesMemoryBack(t *testing.T) {
+	p := new(V2Parser)
+	base := live(p)
+	_, err := p.Parse([]byte(`{"op":"hello","resume":{"session":"","secret":"` + strings.Repeat(`x`, 4<<20) + `"}}`))
+	require.NoError(t, err)
+	require.Less(t, live(p)-base, int64(64<<10))
+}
+
 // TestLargeMessagesInARowCostLittleMemory: a parser that threw its tree away after each message
 // would allocate hundreds of bytes per byte.
 func TestLargeMessagesInARowCostLittleMemory(t *testing.T) {
@@ -121,7 +198,7 @@ func TestLargeMessagesInARowCostLittleMemory(t *testing.T) {
 }
 
 // live is how much memory is in use with p still there.
-func live(p *V1Parser) int64 {
+func live(p any) int64 {
 	var m runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&m)

@@ -16,6 +16,7 @@ import (
 
 type member struct {
 	name  string
+	torn  bool // the name has half of a surrogate pair
 	value json.RawMessage
 }
 
@@ -117,9 +118,7 @@ func oracleResource(typ json.RawMessage, segments []json.RawMessage) (Resource, 
 	}
 	for _, s := range segments {
 		segment, isString := text(s)
-		// encoding/json makes U+FFFD of half a pair: it may be there only if it was written.
-		torn := strings.Count(segment, "\ufffd") != written(s)
-		if !isString || torn || strings.Contains(segment, "\x00") {
+		if !isString || tornText(segment, s) || strings.Contains(segment, "\x00") {
 			return r, errors.New("bad segment")
 		}
 		r.Path = append(r.Path, []byte(segment))
@@ -172,15 +171,17 @@ func members(raw []byte) (list []member, err error) {
 		return nil, errors.New("no object")
 	}
 	for dec.More() {
+		from := dec.InputOffset()
 		name, err := dec.Token()
 		if err != nil {
 			return nil, err
 		}
+		torn := tornText(name.(string), raw[from:dec.InputOffset()])
 		var value json.RawMessage
 		if err := dec.Decode(&value); err != nil {
 			return nil, err
 		}
-		list = append(list, member{name.(string), value})
+		list = append(list, member{name.(string), torn, value})
 	}
 	return list, nil
 }

@@ -1,30 +1,6 @@
-// Package wire turns protocol messages into requests and answers into bytes. It does no I/O and
-// knows neither sockets nor locks.
-//
-// Terms: a request is what a client asks; it names resources, each a path of segments and the type
-// of access wanted. An answer is what the server says to it.
-//
-// Version 1 is read in two ways that must agree. A strict scanner takes the shapes that clients
-// really send, straight from the message's own bytes. Whatever it doesn't recognize goes the
-// general way: a check proves that the message is well-formed JSON within all bounds, and only then
-// does fastjson see it, because fastjson accepts what is no JSON, keeps the first of two equal
-// members, never shrinks, and spends hundreds of megabytes on wording an error. All refusals are
-// worded by this package.
-//
-// What holds:
-//   - Parsing allocates nothing in a steady state, however a valid message is written. A refused
-//     message allocates its error.
-//   - Time is linear in the message; memory is at most a small multiple of it (see V1Parser).
-//   - No input makes it panic.
-//   - What parses, prints canonically (AppendV1Request) and parses again to the same.
-//
-// A parser belongs to one goroutine at a time. Limits of the engine (segments in a path, bytes in a
-// segment, resources in a request) are not checked here, only what parsing itself needs.
 package wire
 
-import "github.com/valyala/fastjson"
-
-// The bounds of version 1's parser. The size of a message is bounded by the caller.
+// The bounds of the parsers. The size of a message is bounded by the caller.
 const (
 	// V1Depth is how deep arrays and objects may be nested in a message, unknown members included.
 	V1Depth = 64
@@ -33,46 +9,6 @@ const (
 	// is inside unknown members doesn't count.
 	V1Values = 4096
 )
-
-// What a parser keeps for the next message.
-const (
-	// keptBytes: a message longer than this leaves nothing behind in its parser.
-	keptBytes = 256 << 10
-	// smallValues: however messages of no more values than this are shaped, fastjson's tree keeps
-	// within a few megabytes.
-	smallValues = 256
-	// keptValues: every place in fastjson's tree keeps the memory of the largest thing that was ever
-	// parsed there. Messages of more than smallValues values are therefore added up, and the tree
-	// is dropped at this sum, or differently shaped messages could grow it without end.
-	keptValues = 1 << 17
-)
-
-// Type is the access that a resource is wanted for.
-type Type uint8
-
-// The types of access.
-const (
-	Read Type = iota
-	Write
-)
-
-// String is the type's name in the canonical form.
-func (t Type) String() string {
-	switch t {
-	case Read:
-		return "read"
-	case Write:
-		return "write"
-	}
-	panic("wire: a Type is Read or Write")
-}
-
-// Resource is one thing that a request wants.
-type Resource struct {
-	Type Type
-	// Path is valid UTF-8 without NUL in each segment. Empty: the whole namespace. A segment may be empty.
-	Path [][]byte
-}
 
 // V1Action is what a v1 client asks for.
 type V1Action uint8
@@ -136,10 +72,7 @@ type V1Parser struct {
 	// Values replaces V1Values if it isn't zero.
 	Values int
 
-	resources []Resource
-	segments  [][]byte // the paths of all resources, one behind the other
-	json      fastjson.Parser
-	grown     int // values in messages of more than smallValues since json was last dropped
+	core
 }
 
 // Parse reads one message. It may modify msg, also when it fails. An error is worded for the person
@@ -158,20 +91,4 @@ func (p *V1Parser) Parse(msg []byte) (V1Request, error) {
 	r, err := p.parse(msg)
 	p.forget(len(msg))
 	return r, err
-}
-
-// most is how many values a message may hold.
-func (p *V1Parser) most() int {
-	if p.Values > 0 {
-		return p.Values
-	}
-	return V1Values
-}
-
-// forget gives up the memory that a huge message left behind. The request already returned keeps
-// alive what it points to.
-func (p *V1Parser) forget(bytes int) {
-	if bytes > keptBytes {
-		*p = V1Parser{Values: p.Values}
-	}
 }

@@ -229,7 +229,7 @@ func TestAnErrorIsSentPrintableAndShort(t *testing.T) {
 }
 
 func TestNamesOfWhatIsNotAreOurFault(t *testing.T) {
-	require.PanicsWithValue(t, "wire: a Type is Read or Write", func() { _ = Type(9).String() })
+	require.PanicsWithValue(t, "wire: a Type is Read, Write or Permit", func() { _ = Type(9).String() })
 	require.PanicsWithValue(t, "wire: a V1Action is V1Lock or V1Release", func() { _ = V1Action(9).String() })
 	require.PanicsWithValue(t, "wire: a V1State is V1Ready, V1Enqueued or V1Acquired", func() { _ = V1State(9).String() })
 }

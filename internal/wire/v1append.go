@@ -35,45 +35,8 @@ func AppendV1Request(dst []byte, r V1Request) []byte {
 	if r.Action == V1Release {
 		return append(dst, '}')
 	}
-	dst = append(dst, `,"resources":[`...)
-	for i, res := range r.Resources {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = appendResource(dst, res)
-	}
-	return append(dst, "]}"...)
-}
-
-func appendResource(dst []byte, r Resource) []byte {
-	dst = append(dst, `{"type":"`...)
-	dst = append(dst, r.Type.String()...)
-	dst = append(dst, `","path":[`...)
-	for i, segment := range r.Path {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = appendString(dst, segment)
-	}
-	return append(dst, "]}"...)
-}
-
-// appendString appends valid UTF-8 as a JSON string.
-func appendString(dst, text []byte) []byte {
-	const digits = "0123456789abcdef"
-	dst = append(dst, '"')
-	for _, c := range text {
-		switch {
-		case c == '"' || c == '\\':
-			dst = append(dst, '\\', c)
-		case c < ' ':
-			dst = append(dst, `\u00`...)
-			dst = append(dst, digits[c>>4], digits[c&15])
-		default:
-			dst = append(dst, c)
-		}
-	}
-	return append(dst, '"')
+	dst = append(dst, `,"resources":`...)
+	return append(appendResources(dst, r.Resources), '}')
 }
 
 // AppendV1Error appends what a client is told before its connection is closed: "communication

@@ -7,27 +7,47 @@ import (
 )
 
 // The check in front of fastjson: one pass over the message, RFC 8259 to the letter, plus the rules
-// named at Parse that JSON doesn't have. It also empties the arrays and objects that v1 doesn't look
+// named at Parse that JSON doesn't have. It also empties the arrays and objects that nobody looks
 // into, so that fastjson builds a tree only of what is wanted.
 
-// place is what v1 expects where a value stands.
+// rules are what a version of the protocol knows of a message's shape.
+type rules struct {
+	like string // a message, for errors
+	// The members that it knows: of the message, of its resources, and of its resume.
+	message, resource, resume []field
+	permits                   bool // resources may be permits
+	// strict: no text has a NUL or half of a surrogate pair, whatever is done with it. If not, that
+	// is found out where the text is used.
+	strict bool
+}
+
+// field is a member by name, of ASCII letters and underscores, and what is expected there.
+type field struct {
+	name string
+	at   place
+}
+
+// place is what is expected where a value stands.
 type place uint8
 
 const (
-	atMessage   place = iota // the whole message
-	atResources              // its member of that name
-	atResource               // an element of that
-	atPath                   // a resource's member of that name
-	atSegment                // an element of that
-	atScalar                 // action, type: never an array or object
-	atUnknown                // a member that v1 doesn't know
-	atNothing                // anywhere inside something that v1 doesn't look into
+	atMessage     place = iota // the whole message
+	atResources                // its member of that name
+	atResource                 // an element of that
+	atPath                     // a resource's member of that name, or the message's
+	atSegment                  // an element of that
+	atScalar                   // a word, number or flag: never an array or object
+	atText                     // a string of the client's own
+	atCredentials              // an object whose members have any names and are atText
+	atResume                   // the object of a hello that names a session
+	atUnknown                  // a member that isn't known
+	atNothing                  // anywhere inside something that nobody looks into
 )
 
-// holds tells whether v1 looks into an array or object, by its first byte, at this place.
+// holds tells whether an array or object, by its first byte, is looked into at this place.
 func (at place) holds(bracket byte) bool {
 	switch at {
-	case atMessage, atResource:
+	case atMessage, atResource, atCredentials, atResume:
 		return bracket == '{'
 	case atResources, atPath:
 		return bracket == '['
@@ -46,34 +66,47 @@ func (at place) element() place {
 	return atNothing
 }
 
+// fields are the members that are known of an object at this place.
+func (r *rules) fields(at place) []field {
+	switch at {
+	case atMessage:
+		return r.message
+	case atResource:
+		return r.resource
+	case atResume:
+		return r.resume
+	}
+	return nil
+}
+
 // member is the place of an object's member, and the bit that tells known members apart. key is as
 // written, between its quotes.
-func (at place) member(key []byte) (value place, known uint8) {
-	switch {
-	case at == atMessage && spells(key, "action"):
-		return atScalar, 1
-	case at == atMessage && spells(key, "resources"):
-		return atResources, 2
-	case at == atResource && spells(key, "type"):
-		return atScalar, 1
-	case at == atResource && spells(key, "path"):
-		return atPath, 2
-	case at == atMessage || at == atResource:
+func (r *rules) member(at place, key []byte) (value place, known uint32) {
+	for i, f := range r.fields(at) {
+		if spells(key, f.name) {
+			return f.at, 1 << i
+		}
+	}
+	switch at {
+	case atMessage, atResource, atResume:
 		return atUnknown, 0
+	case atCredentials:
+		return atText, 0
 	}
 	return atNothing, 0
 }
 
 type checker struct {
+	rules  *rules
 	b      []byte
 	i      int
 	depth  int
-	values int // where v1 looks
+	values int // that are looked at
 	most   int // of those
 
 	resource, segment int // the indexes of those being checked
-	// The first segment that has half of a surrogate pair. fastjson would make text of it that
-	// can't be told from other text.
+	// The first segment that has half of a surrogate pair, if the rules aren't strict. fastjson would
+	// make text of it that can't be told from other text.
 	torn         bool
 	tornResource int
 	tornSegment  int
@@ -87,7 +120,7 @@ func (c *checker) check() error {
 		return c.fault(c.i, "the message is empty")
 	}
 	if c.b[c.i] != '{' {
-		return c.fault(c.i, `want a JSON object like {"action":"release"}, found %s`, c.found())
+		return c.fault(c.i, `want a JSON object like %s, found %s`, c.rules.like, c.found())
 	}
 	if err := c.value(atMessage); err != nil {
 		return err
@@ -123,11 +156,7 @@ func (c *checker) value(at place) error {
 	case b == '{' || b == '[':
 		return c.container(at, b)
 	case b == '"':
-		_, torn, err := c.str()
-		if torn && at == atSegment && !c.torn {
-			c.torn, c.tornResource, c.tornSegment = true, c.resource, c.segment
-		}
-		return err
+		return c.text(at)
 	case b == '-' || isDigit(b):
 		return c.number()
 	case b == 't':
@@ -140,7 +169,31 @@ func (c *checker) value(at place) error {
 	return c.fault(c.i, "want a value, found %s", c.found())
 }
 
-// container checks an array or object, and empties it if v1 doesn't look into it.
+// text checks a string that is a value.
+func (c *checker) text(at place) error {
+	start := c.i
+	_, flaws, err := c.str()
+	if err != nil || flaws == 0 || at != atSegment && at != atText {
+		return err
+	}
+	if c.rules.strict {
+		return c.flaw(start, flaws)
+	}
+	if flaws&torn != 0 && !c.torn {
+		c.torn, c.tornResource, c.tornSegment = true, c.resource, c.segment
+	}
+	return nil
+}
+
+// flaw words what is wrong with the string that starts there.
+func (c *checker) flaw(start int, flaws flaws) error {
+	if flaws&torn != 0 {
+		return c.fault(start, `in this string a \u escape is half of a surrogate pair, the other half is missing`)
+	}
+	return c.fault(start, "this string contains the character NUL")
+}
+
+// container checks an array or object, and empties it if nobody looks into it.
 func (c *checker) container(at place, bracket byte) error {
 	c.depth++
 	if c.depth > V1Depth {
@@ -178,18 +231,21 @@ func (c *checker) object(at place) error {
 	if c.space(); c.eat('}') {
 		return nil
 	}
-	var seen uint8
+	var seen uint32
 	for {
 		c.space()
 		if c.i == len(c.b) || c.b[c.i] != '"' {
 			return c.fault(c.i, "want a member's name in quotes, found %s", c.found())
 		}
 		start := c.i
-		key, _, err := c.str()
+		key, flaws, err := c.str()
 		if err != nil {
 			return err
 		}
-		value, known := at.member(key)
+		if at == atCredentials && flaws != 0 {
+			return c.flaw(start, flaws)
+		}
+		value, known := c.rules.member(at, key)
 		if seen&known != 0 {
 			return c.fault(start, "%smember %s is there twice", c.prefix(at), c.b[start:c.i])
 		}
@@ -209,10 +265,13 @@ func (c *checker) object(at place) error {
 	}
 }
 
-// prefix says which resource a fault is in.
+// prefix says which object a fault is in.
 func (c *checker) prefix(at place) string {
-	if at == atResource {
+	switch at {
+	case atResource:
 		return fmt.Sprintf("resources[%d]: ", c.resource)
+	case atResume:
+		return "resume: "
 	}
 	return ""
 }
@@ -241,8 +300,8 @@ func (c *checker) array(at place) error {
 	}
 }
 
-// child checks an element or a member's value, with the white space around it, and counts it if v1
-// looks into what holds it.
+// child checks an element or a member's value, with the white space around it, and counts it if
+// what holds it is looked into.
 func (c *checker) child(holder, at place) error {
 	c.space()
 	if holder != atNothing {
@@ -295,9 +354,16 @@ func (c *checker) digits() bool {
 	return c.i > start
 }
 
-// str checks a string and returns it as written, without its quotes. torn: an escape in it is half
-// of a surrogate pair, the other half missing.
-func (c *checker) str() (raw []byte, torn bool, err error) {
+// flaws of a string that is good JSON and still can't be taken as text.
+type flaws uint8
+
+const (
+	torn flaws = 1 << iota // an escape in it is half of a surrogate pair, the other half missing
+	null                   // an escape in it is NUL
+)
+
+// str checks a string and returns it as written, without its quotes.
+func (c *checker) str() (raw []byte, found flaws, err error) {
 	start := c.i
 	for c.i++; c.i < len(c.b); {
 		switch b := c.b[c.i]; {
@@ -305,55 +371,58 @@ func (c *checker) str() (raw []byte, torn bool, err error) {
 			c.i++
 		case b == '"':
 			c.i++
-			return c.b[start+1 : c.i-1], torn, nil
+			return c.b[start+1 : c.i-1], found, nil
 		case b == '\\':
-			half, err := c.escape()
+			flaw, err := c.escape()
 			if err != nil {
-				return nil, false, err
+				return nil, 0, err
 			}
-			torn = torn || half
+			found |= flaw
 		case b < ' ':
-			return nil, false, c.fault(c.i, `control character 0x%02x in a string: write \u%04x`, b, b)
+			return nil, 0, c.fault(c.i, `control character 0x%02x in a string: write \u%04x`, b, b)
 		default:
 			r, n := utf8.DecodeRune(c.b[c.i:])
 			if r == utf8.RuneError && n == 1 {
-				return nil, false, c.fault(c.i, "byte 0x%02x is no valid UTF-8", b)
+				return nil, 0, c.fault(c.i, "byte 0x%02x is no valid UTF-8", b)
 			}
 			c.i += n
 		}
 	}
-	return nil, false, c.fault(start, "a string is opened and never closed")
+	return nil, 0, c.fault(start, "a string is opened and never closed")
 }
 
-// escape checks a backslash and what follows. half: it is one half of a surrogate pair.
-func (c *checker) escape() (half bool, err error) {
+// escape checks a backslash and what follows.
+func (c *checker) escape() (flaws, error) {
 	if c.i+1 == len(c.b) {
-		return false, c.fault(c.i, "want an escape, found the message's end")
+		return 0, c.fault(c.i, "want an escape, found the message's end")
 	}
 	switch c.b[c.i+1] {
 	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
 		c.i += 2
-		return false, nil
+		return 0, nil
 	case 'u':
 	default:
 		c.i++
-		return false, c.fault(c.i-1, `JSON knows no escape of %s: a backslash is written \\`, c.found())
+		return 0, c.fault(c.i-1, `JSON knows no escape of %s: a backslash is written \\`, c.found())
 	}
 	unit, ok := hex4(c.b[c.i+2:])
 	if !ok {
-		return false, c.fault(c.i, `want four hexadecimal digits behind \u`)
+		return 0, c.fault(c.i, `want four hexadecimal digits behind \u`)
 	}
 	c.i += 6
+	if unit == 0 {
+		return null, nil
+	}
 	if unit < 0xd800 || unit > 0xdfff {
-		return false, nil
+		return 0, nil
 	}
 	if rest := c.b[c.i:]; unit < 0xdc00 && len(rest) >= 6 && rest[0] == '\\' && rest[1] == 'u' {
 		if low, ok := hex4(rest[2:]); ok && low >= 0xdc00 && low <= 0xdfff {
 			c.i += 6
-			return false, nil
+			return 0, nil
 		}
 	}
-	return true, nil
+	return torn, nil
 }
 
 // hex4 reads the four hexadecimal digits that b starts with.
@@ -376,13 +445,13 @@ func hex4(b []byte) (unit uint16, ok bool) {
 }
 
 // spells tells whether a well-formed string, as written between its quotes, means name, which is of
-// ASCII letters.
+// ASCII letters and underscores.
 func spells(raw []byte, name string) bool {
 	for len(raw) > 0 && len(name) > 0 {
 		c, n := raw[0], 1
 		if c == '\\' {
 			if raw[1] != 'u' {
-				return false // the short escapes stand for no letter
+				return false // the short escapes stand for none of these
 			}
 			unit, _ := hex4(raw[2:])
 			if unit > 0x7f {
