@@ -71,6 +71,7 @@ type V2Request struct {
 	WaitMS    int64      // lock, upgrade: V2None if absent
 	LeaseMS   int64      // lock, renew: V2None if absent
 	Note      []byte     // lock
+	Party     uint64     // lock: whose it is, where deadlocks are looked for; 0: the session's
 
 	Limit uint64      // locks, inspect: 0 if absent
 	After uint64      // locks, inspect: what "next" said; 0: from the beginning

@@ -254,6 +254,7 @@ func AppendV2Request(dst []byte, r V2Request) []byte {
 	if r.Leave {
 		dst = append(dst, `,"leave":true`...)
 	}
+	dst = appendUint(dst, 0, `"party":`, r.Party)
 	dst = appendUint(dst, 0, `"limit":`, r.Limit)
 	if r.After != 0 {
 		dst = appendToken(dst, `,"after":`, r.After)

@@ -13,7 +13,7 @@ var rulesV2 = rules{
 	like: `{"op":"renew","id":1}`,
 	message: []field{
 		{"op", atScalar}, {"id", atScalar}, {"lock", atScalar}, {"resources", atResources}, {"wait_ms", atScalar},
-		{"lease_ms", atScalar}, {"note", atText}, {"leave", atScalar}, {"path", atPath}, {"limit", atScalar},
+		{"lease_ms", atScalar}, {"note", atText}, {"leave", atScalar}, {"party", atScalar}, {"path", atPath}, {"limit", atScalar},
 		{"after", atText}, {"watch", atScalar}, {"ttl_ms", atScalar}, {"name", atText},
 		{"credentials", atCredentials}, {"resume", atResume},
 	},
@@ -92,6 +92,7 @@ func (p *V2Parser) lockV2(c *checker, m *object, r *V2Request) error {
 	r.WaitMS, r.LeaseMS = m.milliseconds("wait_ms"), m.milliseconds("lease_ms")
 	r.Note, _ = m.text("note")
 	r.Leave = m.flag("leave")
+	r.Party, _ = m.number("party", 0, V2MaxID)
 	if m.err != nil {
 		return m.err
 	}

@@ -16,7 +16,7 @@ import (
 var errOracle = errors.New("refused")
 
 var knownV2 = map[string][]string{
-	"message": {"op", "id", "lock", "resources", "wait_ms", "lease_ms", "note", "leave", "path", "limit", "after",
+	"message": {"op", "id", "lock", "resources", "wait_ms", "lease_ms", "note", "leave", "party", "path", "limit", "after",
 		"watch", "ttl_ms", "name", "credentials", "resume"},
 	"resource": {"type", "path", "limit", "weight"},
 	"resume":   {"session", "secret", "event"},
@@ -180,6 +180,7 @@ func oracleRequest(ms []member) (r V2Request) {
 	switch r.Op {
 	case V2Lock:
 		r.Note, r.Leave = oracleText(ms, "note", false), oracleFlag(ms, "leave")
+		r.Party = uint64(oracleNumber(ms, "party", 0, V2MaxID, false, 0))
 		r.Resources = oracleResourcesV2(ms)
 	case V2Release, V2Upgrade, V2Downgrade:
 		r.Lock = uint64(oracleNumber(ms, "lock", 1, V2MaxID, true, 0))

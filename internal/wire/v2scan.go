@@ -12,11 +12,12 @@ const (
 	hasLease
 	hasNote
 	hasLeave
+	hasParty
 )
 
 // scannedV2 are the operations that the scanner takes, with the members that each must and may have.
 var scannedV2 = [v2Ops]struct{ must, may has }{
-	V2Lock:      {hasOp | hasID | hasResources, hasWait | hasLease | hasNote | hasLeave},
+	V2Lock:      {hasOp | hasID | hasResources, hasWait | hasLease | hasNote | hasLeave | hasParty},
 	V2Release:   {hasOp | hasID | hasLock, 0},
 	V2Renew:     {hasOp | hasID, hasLock | hasLease},
 	V2Upgrade:   {hasOp | hasID | hasLock, hasWait},
@@ -91,6 +92,9 @@ func (p *V2Parser) scanMember(s *scanner, key []byte, r *V2Request) (member has,
 	case "leave":
 		member = hasLeave
 		r.Leave, ok = s.flag()
+	case "party":
+		member = hasParty
+		r.Party, ok = s.number(0, V2MaxID)
 	}
 	return member, ok
 }
