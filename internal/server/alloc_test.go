@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/locktopus-project/locktopus/v2/internal/fence"
+	"github.com/locktopus-project/locktopus/v2/plugins/host"
 )
 
 // TestMessageAllocatesNothingFromSocketToSocket plays lock and release over real connections on the
@@ -21,9 +22,18 @@ func TestMessageAllocatesNothingFromSocketToSocket(t *testing.T) {
 		"no plugins":      nil,
 		"none configured": func() Judge { return &fakeJudge{} },
 		"plugins":         func() Judge { return &lonely{} },
+		"a real plugin":   realJudge(t),
 	} {
 		t.Run(name, func(t *testing.T) { allocatesNothing(t, newJudge) })
 	}
+}
+
+// realJudge is a plugin in WebAssembly that is asked about each request.
+func realJudge(t *testing.T) func() Judge {
+	gate := host.New(host.Options{Instances: 4})
+	t.Cleanup(gate.Close)
+	require.NoError(t, gate.Load([]host.Spec{{Name: "allow", Path: "../../bench/testdata/allow.wasm", Hooks: host.Authorize}}))
+	return func() Judge { return gate.Caller() }
 }
 
 func allocatesNothing(t *testing.T, newJudge func() Judge) {
