@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -212,6 +213,11 @@ var faults = []struct{ name, text, want string }{
 	{"byte order mark", "\ufeffa = 1", `my.toml:1:1: unknown key "a"`},
 	{"another byte order mark", "\xff\xfeplugins = 1", `my.toml:1:1: "plugins" is a list of tables: write [[plugins]] above the settings of each plugin`},
 	{"no TOML", "[log]\nlevel = \n", `my.toml:2:`},
+	{"no TOML: at the beginning of a line", "[log]\na = 1\na = 2\n", `my.toml:3:1: `},
+	{"no TOML: further down than the value begins", "a = \"\"\"x\ny\\q\n\"\"\"", `my.toml:1:8: `},
+	{"no TOML: a control character alone", "\b", `my.toml:1:1: `},
+	{"no UTF-8: in a value of several lines", "a = '''\ufffd\nxy\xff'''", `my.toml:2:3: invalid UTF-8 byte: 0xff`},
+	{"no UTF-8: behind a byte order mark", "\ufeffa = \"\xc3\"", `my.toml:1:6: invalid UTF-8 byte: 0xc3`},
 }
 
 func TestFaults(t *testing.T) {
@@ -472,8 +478,27 @@ func FuzzLocate(f *testing.F) {
 	})
 }
 
-// FuzzLoad: whatever an operator writes is taken or blamed, and what is taken prints as something
-// that is taken again.
+// placeOf is a fault's Where.
+var placeOf = regexp.MustCompile(`^my\.toml:([1-9]\d*):([1-9]\d*)$`)
+
+// requireBlame looks at a fault of a document: it says in one line what is wrong, and where, which is in
+// the document or right behind it.
+func requireBlame(t *testing.T, doc string, f Fault) {
+	place := placeOf.FindStringSubmatch(f.Where)
+	require.NotNil(t, place, "%v", f)
+	line, err := strconv.Atoi(place[1])
+	require.NoError(t, err)
+	lines := strings.Split(doc, "\n")
+	require.LessOrEqual(t, line, len(lines), "%v", f)
+	column, err := strconv.Atoi(place[2])
+	require.NoError(t, err)
+	require.LessOrEqual(t, column, len(lines[line-1])+1, "%v", f)
+	require.NotEmpty(t, f.What)
+	require.NotContains(t, f.What, "\n")
+}
+
+// FuzzLoad: whatever an operator writes is taken, or blamed where it stands, and what is taken prints as
+// something that is taken again.
 func FuzzLoad(f *testing.F) {
 	for _, doc := range documents {
 		f.Add(doc)
@@ -483,6 +508,9 @@ func FuzzLoad(f *testing.F) {
 		ld := loader{into: defaults()}
 		ld.document("my.toml", doc)
 		ld.across()
+		for _, f := range ld.faults {
+			requireBlame(t, doc, f)
+		}
 		if len(ld.faults) > 0 {
 			return
 		}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/BurntSushi/toml"
 	locktopus "github.com/locktopus-project/locktopus/v2"
@@ -158,9 +159,7 @@ func (ld *loader) document(path, doc string) {
 			ld.fault(o, "%s", strings.TrimPrefix(err.Error(), "toml: "))
 			return
 		}
-		o.at = pe.Position.Start
-		o.where = fmt.Sprintf("%s:%d:%d", path, pe.Position.Line, max(pe.Position.Col, 1))
-		ld.fault(o, "%s", pe.Message)
+		ld.fault(placed(path, doc, blamed(doc, pe)), "%s", pe.Message)
 		return
 	}
 	d := document{loader: ld, path: path, doc: doc, tree: tree, marks: locate(doc), done: map[*node]bool{}, unknown: map[string]bool{}}
@@ -168,6 +167,26 @@ func (ld *loader) document(path, doc string) {
 		d.apply(m)
 	}
 	d.plugins()
+}
+
+// blamed is the offset of an error of the TOML library. Its lines and columns don't always belong
+// together, and where text isn't UTF-8 it names the beginning of the value.
+func blamed(doc string, pe toml.ParseError) int {
+	mark := byteOrderMark(doc)
+	if strings.HasPrefix(pe.Message, "invalid UTF-8") {
+		for i, r := range doc[mark:] {
+			if r == utf8.RuneError && !strings.HasPrefix(doc[mark+i:], string(utf8.RuneError)) {
+				return mark + i
+			}
+		}
+	}
+	return mark + max(pe.Position.Start, 0) // it is -1 for a control character at the very beginning
+}
+
+// placed is a place in a file.
+func placed(path, doc string, at int) origin {
+	line, col := position(doc, at)
+	return origin{where: fmt.Sprintf("%s:%d:%d", path, line, col), source: fromFile, at: at}
 }
 
 // document is a file being applied. Each node is set or blamed once, however often its keys occur.
@@ -180,10 +199,7 @@ type document struct {
 	unknown   map[string]bool
 }
 
-func (d *document) origin(at int) origin {
-	line, col := position(d.doc, at)
-	return origin{where: fmt.Sprintf("%s:%d:%d", d.path, line, col), source: fromFile, at: at}
-}
+func (d *document) origin(at int) origin { return placed(d.path, d.doc, at) }
 
 // apply follows a key through the schema as far as it goes.
 func (d *document) apply(m mark) {
