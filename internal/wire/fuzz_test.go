@@ -25,8 +25,15 @@ var seeds = []string{
 	`[1,2,{"a":NaN}]`, `"\u12"`, `{"a":01}`, "{\"\x01\":0}", "\xff", "", "nul", `{"a":tru}`,
 }
 
-// FuzzV1 asserts of any message: no panic; agreement with the oracle; what parses prints canonically
-// and parses again to the same; what doesn't, has an error fit to be sent.
+// What a new parser may allocate for a message: so much for each of its bytes, and so much at once. The
+// most is taken by many small values in unusual shapes, which fastjson makes a tree of.
+const (
+	fuzzBytesEach = 200
+	fuzzBytes     = 4 << 10
+)
+
+// FuzzV1 asserts of any message: no panic, no memory out of proportion; agreement with the oracle; what
+// parses prints canonically and parses again to the same; what doesn't, has an error fit to be sent.
 func FuzzV1(f *testing.F) {
 	for _, s := range seeds {
 		f.Add([]byte(s))
@@ -34,7 +41,11 @@ func FuzzV1(f *testing.F) {
 	f.Fuzz(func(t *testing.T, msg []byte) {
 		var p, q V1Parser
 		want, wantErr := oracle(msg)
-		got, err := p.Parse(bytes.Clone(msg))
+		var got V1Request
+		var err error
+		seen := bytes.Clone(msg)
+		took := allocated(func() { got, err = p.Parse(seen) })
+		require.LessOrEqual(t, took, uint64(fuzzBytesEach*len(msg)+fuzzBytes), "message %q", msg)
 		require.Equal(t, wantErr == nil, err == nil, "message %q\noracle: %v\nparser: %v", msg, wantErr, err)
 		if err != nil {
 			require.False(t, errors.Is(err, errDisagree), "message %q", msg)
