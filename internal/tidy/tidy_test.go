@@ -42,7 +42,7 @@ var imports = map[string][]string{
 		"github.com/tetratelabs/wazero/api", "github.com/tetratelabs/wazero/experimental",
 	},
 	"plugins/host/internal/wasm": {},
-	"plugins/internal/build":     {},
+	"plugins/internal/build":     {"internal/example"},
 	"plugins/sdk":                {},
 	"plugins/sdk/go":             {},
 	"plugins/sdk/go/conformance": {"plugins/sdk/go"},
@@ -59,6 +59,7 @@ var imports = map[string][]string{
 	"plugins/examples/smallest-go":    {"plugins/sdk/go"},
 	"internal/tidy":                   {},
 	"internal/testseed":               {},
+	"internal/example":                {},
 	"internal/e2e":                    {},
 	"bench":                           {"wsnet", "golang.org/x/sys/unix"},
 	"cmd/locktopus": {

@@ -14,6 +14,7 @@ import (
 	"github.com/BurntSushi/toml"
 	"github.com/stretchr/testify/require"
 
+	"github.com/locktopus-project/locktopus/v2/internal/example"
 	"github.com/locktopus-project/locktopus/v2/internal/testseed"
 	"github.com/locktopus-project/locktopus/v2/plugins/host"
 	"github.com/locktopus-project/locktopus/v2/plugins/internal/build"
@@ -464,7 +465,7 @@ func TestACLTakesNoJSONThatGoRefuses(t *testing.T) {
 // aclReadme is the policy of the README, as a server hands it over.
 func aclReadme(t testing.TB) string {
 	t.Helper()
-	return string(plugins(t, build.ReadExample(t, "acl").Config)[0].Config)
+	return string(plugins(t, example.Read(t, "acl").Config)[0].Config)
 }
 
 func TestACLCasesHaveThePolicyOfTheReadme(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/locktopus-project/locktopus/v2/internal/config"
-	"github.com/locktopus-project/locktopus/v2/plugins/internal/build"
+	"github.com/locktopus-project/locktopus/v2/internal/example"
 	"github.com/locktopus-project/locktopus/v2/plugins/sdk/conformance"
 )
 
@@ -52,7 +52,7 @@ func TestReadmesAreRight(t *testing.T) {
 	for _, folder := range folders(t) {
 		t.Run(folder, func(t *testing.T) {
 			t.Parallel()
-			x := build.ReadExample(t, folder)
+			x := example.Read(t, folder)
 			mayBeLeftOut(t, x)
 			if !x.CanMake() {
 				return
@@ -66,7 +66,7 @@ func TestReadmesAreRight(t *testing.T) {
 			dir := filepath.Dir(module)
 			require.NoError(t, os.CopyFS(dir, os.DirFS(folder)))
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "config.toml"), []byte(x.ConfigOf(t, module)), 0o600))
-			for _, try := range append(x.Tries, build.Try{Command: "locktopus config check config.toml", Output: "config.toml: ok\n"}) {
+			for _, try := range append(x.Tries, example.Try{Command: "locktopus config check config.toml", Output: "config.toml: ok\n"}) {
 				require.Equal(t, try.Output, prints(t, dir, try.Command), "$ %s", try.Command)
 			}
 		})
@@ -76,7 +76,7 @@ func TestReadmesAreRight(t *testing.T) {
 var leftOut = regexp.MustCompile(`(?s)# These may be left out; this is what they are then\.\n.*?(\n\n|$)`)
 
 // mayBeLeftOut leaves out the settings of which the configuration says so.
-func mayBeLeftOut(t *testing.T, x *build.Example) {
+func mayBeLeftOut(t *testing.T, x *example.Plugin) {
 	t.Helper()
 	require.Equal(t, plugins(t, x.Config), plugins(t, leftOut.ReplaceAllString(x.Config, "")), x.Config)
 }
@@ -105,4 +105,12 @@ func plugins(t testing.TB, text string) []config.Plugin {
 	require.NoError(t, err, text)
 	require.NotEmpty(t, loaded.Config.Plugins, text)
 	return loaded.Config.Plugins
+}
+
+func TestReadmeNamesAllExamples(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	for _, folder := range folders(t) {
+		require.Contains(t, string(text), "]("+folder+")")
+	}
 }

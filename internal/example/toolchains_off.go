@@ -1,6 +1,6 @@
 //go:build !toolchains
 
-package build
+package example
 
 // Toolchains says whether all compilers are there.
 const Toolchains = false

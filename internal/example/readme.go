@@ -1,4 +1,6 @@
-package build
+// Package example reads the READMEs of plugins/examples and does what they say, for tests: it finds the
+// compilers, makes the plugin, and configures it.
+package example
 
 import (
 	"os"
@@ -9,8 +11,8 @@ import (
 	"testing"
 )
 
-// Example is a plugin with a README that says how it is built, configured and tried.
-type Example struct {
+// Plugin is an example with a README that says how it is built, configured and tried.
+type Plugin struct {
 	Dir     string
 	Module  string // the file that the command makes, such as acl.wasm
 	Command string // for a POSIX shell in Dir
@@ -29,8 +31,8 @@ var (
 	nextTry         = regexp.MustCompile(`(?m)^\$ `)
 )
 
-// ReadExample takes the README in dir apart.
-func ReadExample(t testing.TB, dir string) *Example {
+// Read takes the README in dir apart.
+func Read(t testing.TB, dir string) *Plugin {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(dir, "README.md"))
 	if err != nil {
@@ -44,7 +46,7 @@ func ReadExample(t testing.TB, dir string) *Example {
 		}
 		return m[1]
 	}
-	x := &Example{Dir: dir, Command: find("command to build it", text, commandSection), Config: find("configuration", text, configBlock)}
+	x := &Plugin{Dir: dir, Command: find("command to build it", text, commandSection), Config: find("configuration", text, configBlock)}
 	x.Module = find("file that is built", x.Command, commandOutput)
 	for _, try := range nextTry.Split(find("transcript", text, transcriptBlock), -1)[1:] {
 		x.Tries = append(x.Tries, parseTry(try))
@@ -64,7 +66,7 @@ func parseTry(text string) (try Try) {
 }
 
 // CanMake says whether the compiler is there.
-func (x *Example) CanMake() bool {
+func (x *Plugin) CanMake() bool {
 	for _, plain := range []string{"main.go", "plugin.wasm"} {
 		if _, err := os.Stat(filepath.Join(x.Dir, plain)); err == nil {
 			return true
@@ -76,7 +78,7 @@ func (x *Example) CanMake() bool {
 // Make runs the README's command, but for where the module goes to, and returns the file, which is in a
 // folder of its own, under its own name. Without the toolchains, a module that is kept beside its
 // source takes its place.
-func (x *Example) Make(t testing.TB) string {
+func (x *Plugin) Make(t testing.TB) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), x.Module)
 	if kept, err := os.ReadFile(filepath.Join(x.Dir, "plugin.wasm")); err == nil && !Toolchains {
@@ -85,7 +87,7 @@ func (x *Example) Make(t testing.TB) string {
 		}
 		return out
 	}
-	cmd := exec.Command("sh", "-ec", strings.Replace(x.Command, x.Module, out, 1))
+	cmd := exec.Command("sh", "-ec", strings.Replace(x.Command, x.Module, "'"+out+"'", 1))
 	cmd.Dir = x.Dir
 	cmd.Env = append(os.Environ(), "PATH="+toolbox(t)+string(os.PathListSeparator)+os.Getenv("PATH"))
 	if said, err := cmd.CombinedOutput(); err != nil {
@@ -95,7 +97,7 @@ func (x *Example) Make(t testing.TB) string {
 }
 
 // ConfigOf is the README's configuration for a module in this file.
-func (x *Example) ConfigOf(t testing.TB, file string) string {
+func (x *Plugin) ConfigOf(t testing.TB, file string) string {
 	t.Helper()
 	named := `"/etc/locktopus/` + x.Module + `"`
 	if strings.Count(x.Config, named) != 1 {
@@ -110,7 +112,7 @@ func toolbox(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name := range compilers {
-		file, err := exec.LookPath(find(name))
+		file, err := exec.LookPath(Compiler(name))
 		if err != nil {
 			continue
 		}
