@@ -85,7 +85,7 @@ var pluginName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 
 func checkPluginName(name string) error {
 	if len(name) > pluginNameBytes {
-		return fmt.Errorf("must have at most %d bytes, but has %s", pluginNameBytes, group(int64(len(name))))
+		return fmt.Errorf("must have at most %d bytes, but has %s", pluginNameBytes, FormatInteger(int64(len(name))))
 	}
 	if !pluginName.MatchString(name) {
 		return fmt.Errorf(`must be letters, digits, "-", "_" and ".", but is %q`, name)
@@ -117,7 +117,7 @@ func checkNamespaces(patterns []string) error {
 		case strings.Contains(name, "*"):
 			return fmt.Errorf(`must hold names with "*" at the end only, but has %q`, p)
 		case len(name) > namespaceBytes:
-			return fmt.Errorf("must hold names of at most %s bytes, but has one of %s", group(namespaceBytes), group(int64(len(name))))
+			return fmt.Errorf("must hold names of at most %s bytes, but has one of %s", FormatInteger(namespaceBytes), FormatInteger(int64(len(name))))
 		case strings.ContainsFunc(name, unicode.IsControl):
 			return fmt.Errorf("must hold names without control characters, but has %q", p)
 		}
@@ -149,14 +149,14 @@ var crossChecks = []struct {
 	{[]string{"limits.pause_reading_bytes", "limits.output_bytes"}, func(c *Config) error {
 		if l := c.Limits; l.PauseReadingBytes > l.OutputBytes {
 			return fmt.Errorf("limits.pause_reading_bytes must be at most limits.output_bytes, but %s is more than %s",
-				group(int64(l.PauseReadingBytes)), group(int64(l.OutputBytes)))
+				FormatInteger(int64(l.PauseReadingBytes)), FormatInteger(int64(l.OutputBytes)))
 		}
 		return nil
 	}},
 	{[]string{"locks.default_abandon_timeout", "locks.abandon_timeout_max"}, func(c *Config) error {
 		if l := c.Locks; l.DefaultAbandonTimeout > l.AbandonTimeoutMax {
 			return fmt.Errorf("locks.default_abandon_timeout must be at most locks.abandon_timeout_max, but %s is more than %s",
-				shortDuration(l.DefaultAbandonTimeout), shortDuration(l.AbandonTimeoutMax))
+				FormatDuration(l.DefaultAbandonTimeout), FormatDuration(l.AbandonTimeoutMax))
 		}
 		return nil
 	}},

@@ -272,7 +272,7 @@ func TestFilesThatCantBeRead(t *testing.T) {
 	big := filepath.Join(dir, "big.toml")
 	require.NoError(t, os.WriteFile(big, []byte(strings.Repeat("#", FileBytes+1)), 0o600))
 	_, err = Load(Input{Path: big})
-	require.EqualError(t, err, big+": is larger than a configuration file can be (1_048_576 bytes)")
+	require.EqualError(t, err, big+": it must have at most 1_048_576 bytes")
 }
 
 func TestVariablesOfOthersAreNoTypingErrors(t *testing.T) {

@@ -116,7 +116,7 @@ func (ld *loader) file(path string) {
 	if path == "" {
 		return
 	}
-	doc, err := readFile(path)
+	doc, err := ReadFile(path)
 	if err != nil {
 		ld.fault(origin{where: path}, "%v", err)
 		return
@@ -124,8 +124,8 @@ func (ld *loader) file(path string) {
 	ld.document(path, doc)
 }
 
-// readFile is a whole file of at most FileBytes; its errors don't repeat the path.
-func readFile(path string) (string, error) {
+// ReadFile is a whole file of at most FileBytes; its errors don't repeat the path.
+func ReadFile(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", bareError(err)
@@ -136,7 +136,7 @@ func readFile(path string) (string, error) {
 		return "", bareError(err)
 	}
 	if len(doc) > FileBytes {
-		return "", fmt.Errorf("is larger than a configuration file can be (%s bytes)", group(FileBytes))
+		return "", fmt.Errorf("it must have at most %s bytes", FormatInteger(FileBytes))
 	}
 	return string(doc), nil
 }

@@ -19,22 +19,37 @@ func PluginKey(plugin string, setting ...string) string {
 	return append(toml.Key{pluginsKey, plugin}, setting...).String()
 }
 
-// newPlugin has the defaults of what need not be given.
-func newPlugin() Plugin {
+// NewPlugin has the defaults of what need not be given.
+func NewPlugin() Plugin {
 	var p Plugin
 	for _, s := range pluginSettings {
 		if s.initial == "" {
 			continue
 		}
-		raw, err := s.parse(s.initial)
-		if err == nil {
-			err = s.set(&p, raw)
-		}
-		if err != nil {
+		if err := p.Set(s.key, s.initial); err != nil {
 			panic("config: the default of " + s.key + " " + err.Error())
 		}
 	}
 	return p
+}
+
+// Set changes one setting as a file would, for programs that load a plugin without a file. The value is
+// text, as an environment variable would give it and of config a JSON object; or a table of config, as
+// the TOML library gives it. The error says what the value must be, to follow the setting's name; nothing
+// is changed then.
+func (p *Plugin) Set(key string, value any) error {
+	k := slices.IndexFunc(pluginSettings, func(s *setting) bool { return s.key == key })
+	if k < 0 {
+		panic("config: plugins have no setting " + key)
+	}
+	s := pluginSettings[k]
+	if text, ok := value.(string); ok {
+		var err error
+		if value, err = s.parse(text); err != nil {
+			return err
+		}
+	}
+	return s.set(p, value)
 }
 
 // plugins applies the tables [[plugins]], or the array of tables that is written as a value. All of
@@ -122,7 +137,7 @@ func (d *document) plugin(table map[string]any, marks []mark, begins map[string]
 	} else if whole != pluginsKey {
 		begins[whole], d.into.origins[whole] = begin, begin
 	}
-	p := newPlugin()
+	p := NewPlugin()
 	given := d.pluginKeys(&p, whole, table, marks)
 	for _, s := range pluginSettings {
 		if s.required != "" && !given[s.key] {
@@ -197,7 +212,7 @@ func namesIn(plugins []Plugin, others map[string]*Plugin) string {
 	var names []string
 	for _, p := range plugins {
 		if others[p.Name] != nil {
-			names = append(names, quote(p.Name))
+			names = append(names, FormatString(p.Name))
 		}
 	}
 	return "[" + strings.Join(names, ", ") + "]"
@@ -205,7 +220,7 @@ func namesIn(plugins []Plugin, others map[string]*Plugin) string {
 
 // summary is what a plugin has besides its name and the defaults.
 func summary(p *Plugin) string {
-	plain := newPlugin()
+	plain := NewPlugin()
 	plain.Name = p.Name
 	_, own := difference(&plain, p)
 	return own

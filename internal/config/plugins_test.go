@@ -23,7 +23,7 @@ func example() string {
 func TestTheExampleShowsTheDefaults(t *testing.T) {
 	shown, err := load(t, example())
 	require.NoError(t, err)
-	want := newPlugin()
+	want := NewPlugin()
 	want.Name, want.Path, want.Hooks = "acl", "/etc/locktopus/acl.wasm", []string{"authorize"}
 	want.Config = []byte(`{"admins":["alice"]}`)
 	require.Equal(t, []Plugin{want}, shown.Plugins)
@@ -63,7 +63,7 @@ func TestTheExampleStatesTheRangesThatAreChecked(t *testing.T) {
 	}
 	require.Contains(t, example(), fmt.Sprintf("at most %d letters", pluginNameBytes))
 	require.Contains(t, example(), fmt.Sprintf("%d at most.", PluginsMax))
-	require.Contains(t, strings.ReplaceAll(example(), "\n# ", " "), fmt.Sprintf("at most %s bytes, nested at most %d deep", group(PluginConfigBytes), pluginConfigDepth))
+	require.Contains(t, strings.ReplaceAll(example(), "\n# ", " "), fmt.Sprintf("at most %s bytes, nested at most %d deep", FormatInteger(PluginConfigBytes), pluginConfigDepth))
 }
 
 // acl are four lines that make a plugin.
@@ -230,7 +230,7 @@ func TestPluginLimitsHoldAtTheLimit(t *testing.T) {
 		}
 		write := func(n int64) string {
 			if s.kind == durationType {
-				return quote(time.Duration(n).String())
+				return FormatString(time.Duration(n).String())
 			}
 			return fmt.Sprint(n)
 		}
@@ -241,9 +241,9 @@ func TestPluginLimitsHoldAtTheLimit(t *testing.T) {
 			require.Equal(t, n, f.Int(), s.key)
 		}
 		for _, n := range []int64{s.min - 1, s.max + 1} {
-			is := group(n)
+			is := FormatInteger(n)
 			if s.kind == durationType {
-				is = shortDuration(time.Duration(n))
+				is = FormatDuration(time.Duration(n))
 			}
 			_, err := load(t, acl+s.key+" = "+write(n))
 			require.EqualError(t, err, fmt.Sprintf("my.toml:5:%d: plugins.acl.%s must be from %s, but is %s", len(s.key)+4, s.key, s.rangeText(), is))
@@ -459,7 +459,7 @@ func randomPlugins(r *rand.Rand) (string, []Plugin) {
 	var b strings.Builder
 	var want []Plugin
 	for i := range r.IntN(4) {
-		p := newPlugin()
+		p := NewPlugin()
 		p.Name = fmt.Sprintf("%s%d", []string{"a", "a.", "-", "_.Z9"}[r.IntN(4)], i)
 		p.Path = "/" + randomText(r)
 		p.Hooks = []string{"normalize", "authenticate", "authorize"}[:1+r.IntN(3)]

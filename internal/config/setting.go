@@ -167,7 +167,7 @@ func (s *setting) setInteger(owner any, raw any) error {
 		return fmt.Errorf("must be an integer, but is %s", describeValue(raw))
 	}
 	if n < s.min || n > s.max {
-		return fmt.Errorf("must be from %s, but is %s", s.rangeText(), group(n))
+		return fmt.Errorf("must be from %s, but is %s", s.rangeText(), FormatInteger(n))
 	}
 	f := s.field(owner)
 	if f.CanUint() {
@@ -188,7 +188,7 @@ func (s *setting) setDuration(owner any, raw any) error {
 		return fmt.Errorf(`must be a duration: a number with its unit, such as "500ms", "10s" or "1h30m", but is %q`, text)
 	}
 	if int64(d) < s.min || int64(d) > s.max {
-		return fmt.Errorf("must be from %s, but is %s", s.rangeText(), shortDuration(d))
+		return fmt.Errorf("must be from %s, but is %s", s.rangeText(), FormatDuration(d))
 	}
 	s.field(owner).SetInt(int64(d))
 	return nil
@@ -284,7 +284,8 @@ func (s *setting) setTable(owner any, raw any) error {
 	return nil
 }
 
-// parse reads a value from an environment variable or a flag, into the form that set takes.
+// parse reads a value from an environment variable or a flag, into the form that set takes. A table
+// comes as JSON.
 func (s *setting) parse(text string) (any, error) {
 	switch {
 	case s.kind == durationType, s.kind.Kind() == reflect.String:
@@ -305,6 +306,8 @@ func (s *setting) parse(text string) (any, error) {
 			return false, nil
 		}
 		return nil, fmt.Errorf("must be true or false, but is %q", text)
+	case s.kind == jsonType:
+		return parseTable(text)
 	}
 	n, err := strconv.ParseInt(strings.ReplaceAll(text, "_", ""), 10, 64)
 	if err != nil {
@@ -318,28 +321,28 @@ func (s *setting) format(owner any) string {
 	f := s.field(owner)
 	switch {
 	case s.kind == durationType:
-		return quote(shortDuration(time.Duration(f.Int())))
+		return FormatString(FormatDuration(time.Duration(f.Int())))
 	case s.kind == stringsType:
 		items := make([]string, f.Len())
 		for i := range items {
-			items[i] = quote(f.Index(i).String())
+			items[i] = FormatString(f.Index(i).String())
 		}
 		return "[" + strings.Join(items, ", ") + "]"
 	case f.Kind() == reflect.String:
-		return quote(f.String())
+		return FormatString(f.String())
 	case f.Kind() == reflect.Bool:
 		return strconv.FormatBool(f.Bool())
 	case f.CanUint():
-		return group(int64(f.Uint()))
+		return FormatInteger(int64(f.Uint()))
 	default:
-		return group(f.Int())
+		return FormatInteger(f.Int())
 	}
 }
 
 // rangeText is "1 to 65_536" or "1s to 1h": what config.toml's comment says, and faults do.
 func (s *setting) rangeText() string {
 	if s.kind == durationType {
-		return shortDuration(time.Duration(s.min)) + " to " + shortDuration(time.Duration(s.max))
+		return FormatDuration(time.Duration(s.min)) + " to " + FormatDuration(time.Duration(s.max))
 	}
-	return group(s.min) + " to " + group(s.max)
+	return FormatInteger(s.min) + " to " + FormatInteger(s.max)
 }

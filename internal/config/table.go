@@ -3,7 +3,9 @@ package config
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math"
 	"slices"
@@ -35,8 +37,73 @@ func (fs tableFaults) Error() string {
 	lines := make([]string, len(fs))
 	for i, f := range fs {
 		lines[i] = f.what
+		if len(f.path) > 0 {
+			lines[i] = join(f.path) + " " + f.what
+		}
 	}
 	return strings.Join(lines, "\n")
+}
+
+// parseTable reads a JSON object as if its values had been written in TOML, so that tableJSON has the same
+// bytes for both.
+func parseTable(text string) (map[string]any, error) {
+	var value any
+	dec := json.NewDecoder(strings.NewReader(text))
+	dec.UseNumber()
+	if err := dec.Decode(&value); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = errors.New("there is nothing")
+		}
+		return nil, fmt.Errorf("must be a JSON object: %w", err)
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, errors.New("must be one JSON object, but something follows it")
+	}
+	table, ok := value.(map[string]any)
+	if !ok {
+		return nil, errors.New(`must be a JSON object, which "{" begins`)
+	}
+	var r reader
+	r.value(table, nil)
+	if len(r.faults) > 0 {
+		return nil, r.faults
+	}
+	return table, nil
+}
+
+// reader turns what encoding/json reads into what the TOML library would have read.
+type reader struct{ faults tableFaults }
+
+func (r *reader) value(v any, path []segment) any {
+	path = slices.Clip(path)
+	switch v := v.(type) {
+	case nil:
+		r.faults = append(r.faults, tableFault{path, "is null, which TOML doesn't have"})
+	case map[string]any:
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			v[name] = r.value(v[name], append(path, segment{name: name}))
+		}
+	case []any:
+		for i, item := range v {
+			v[i] = r.value(item, append(path, segment{item: i + 1}))
+		}
+	case json.Number:
+		return r.number(v, path)
+	}
+	return v
+}
+
+// number keeps integers apart from other numbers.
+func (r *reader) number(n json.Number, path []segment) any {
+	if strings.ContainsAny(n.String(), ".eE") {
+		if f, err := n.Float64(); err == nil {
+			return f
+		}
+	} else if i, err := n.Int64(); err == nil {
+		return i
+	}
+	r.faults = append(r.faults, tableFault{path, "is out of range: " + n.String()})
+	return int64(0)
 }
 
 // tableJSON is a table as compact JSON with sorted keys. An integer stays one of the same digits, a
@@ -59,7 +126,7 @@ func tableJSON(table map[string]any) ([]byte, error) {
 	}
 	text := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 	if len(text) > PluginConfigBytes {
-		return nil, tableFaults{{what: fmt.Sprintf("must be at most %s bytes as JSON, but has %s", group(PluginConfigBytes), group(int64(len(text))))}}
+		return nil, tableFaults{{what: fmt.Sprintf("must be at most %s bytes as JSON, but has %s", FormatInteger(PluginConfigBytes), FormatInteger(int64(len(text))))}}
 	}
 	return slices.Clip(text), nil
 }
@@ -189,7 +256,7 @@ func tomlText(v any) string {
 		}
 		return "[" + strings.Join(items, ", ") + "]"
 	case string:
-		return quote(v)
+		return FormatString(v)
 	default: // json.Number, bool
 		return fmt.Sprint(v)
 	}

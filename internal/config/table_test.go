@@ -48,7 +48,51 @@ func TestTablesAsJSON(t *testing.T) {
 		require.NoError(t, err, c.toml)
 		require.Equal(t, c.want, string(got), c.toml)
 		require.True(t, json.Valid(got), c.toml)
+		var p Plugin
+		require.NoError(t, p.Set("config", string(got)), c.toml)
+		require.Equal(t, c.want, string(p.Config), "as JSON it is the same")
 	}
+}
+
+func TestJSONIsWhatTheSameTableIs(t *testing.T) {
+	for _, c := range []struct{ json, want string }{
+		{`{}`, `{}`},
+		{" {\n} \n", `{}`},
+		{`{"b": 1.50, "a": "<\u00e9\ud834\udd1e\/", "c": [1e2, -0, -0.0, 9007199254740993]}`, `{"a":"<é𝄞/","b":1.5,"c":[100.0,0,-0.0,9007199254740993]}`},
+		{`{"a": 1, "a": {"c": true, "b": []}}`, `{"a":{"b":[],"c":true}}`},
+	} {
+		var p Plugin
+		require.NoError(t, p.Set("config", c.json), c.json)
+		require.Equal(t, c.want, string(p.Config), c.json)
+	}
+	for _, c := range []struct{ json, want string }{
+		{``, "must be a JSON object: there is nothing"},
+		{`{`, "must be a JSON object: unexpected EOF"},
+		{`{"a": 01}`, "must be a JSON object: invalid character '1' after object key:value pair"},
+		{`{}{}`, "must be one JSON object, but something follows it"},
+		{`{} x`, "must be one JSON object, but something follows it"},
+		{`null`, `must be a JSON object, which "{" begins`},
+		{`[{}]`, `must be a JSON object, which "{" begins`},
+		{`5`, `must be a JSON object, which "{" begins`},
+		{`{"b": {"c d": [null]}, "a": 9223372036854775808, "e": 1e999}`,
+			"a is out of range: 9223372036854775808\nb.\"c d\" is null, which TOML doesn't have\ne is out of range: 1e999"},
+		{`{"a": {"": 1}}`, `a."" is an empty key: give it a name`},
+		{`{"a": ` + strings.Repeat("[", 64) + strings.Repeat("]", 64) + `}`, "must be nested at most 64 deep"},
+		{`{"x":"` + strings.Repeat("x", PluginConfigBytes-7) + `"}`, "must be at most 65_536 bytes as JSON, but has 65_537"},
+	} {
+		p := Plugin{Config: []byte("before")}
+		require.EqualError(t, p.Set("config", c.json), c.want, c.json)
+		require.Equal(t, "before", string(p.Config))
+	}
+	var p Plugin
+	require.NoError(t, p.Set("config", `{"x":"`+strings.Repeat("x", PluginConfigBytes-8)+`"}`))
+	require.Len(t, p.Config, PluginConfigBytes)
+	require.NoError(t, p.Set("config", map[string]any{"a": int64(1)}))
+	require.Equal(t, `{"a":1}`, string(p.Config))
+	require.EqualError(t, p.Set("memory_bytes", "1"), "must be from 65_536 to 1_073_741_824, but is 1")
+	require.NoError(t, p.Set("memory_bytes", "65_536"))
+	require.Equal(t, int64(65_536), p.MemoryBytes)
+	require.Panics(t, func() { _ = p.Set("nothing", "1") })
 }
 
 // randomTable writes a [plugins.config] in one way of many, and says what it is as JSON.

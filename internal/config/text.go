@@ -8,9 +8,9 @@ import (
 	"unicode/utf8"
 )
 
-// group writes an integer with underscores between its thousands, as TOML allows, if it has more
+// FormatInteger writes an integer with underscores between its thousands, as TOML allows, if it has more
 // than four digits.
-func group(n int64) string {
+func FormatInteger(n int64) string {
 	s := strconv.FormatInt(n, 10)
 	if -10_000 < n && n < 10_000 {
 		return s
@@ -25,8 +25,8 @@ func group(n int64) string {
 	return sign + s
 }
 
-// shortDuration is d.String without the zero units at its end: "168h", not "168h0m0s".
-func shortDuration(d time.Duration) string {
+// FormatDuration is d.String without the zero units at its end: "168h", not "168h0m0s".
+func FormatDuration(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
 		s = s[:len(s)-2]
@@ -37,8 +37,8 @@ func shortDuration(d time.Duration) string {
 	return s
 }
 
-// quote writes a basic string of TOML.
-func quote(s string) string {
+// FormatString writes a basic string of TOML.
+func FormatString(s string) string {
 	var b strings.Builder
 	b.WriteByte('"')
 	for _, r := range s {
@@ -65,7 +65,7 @@ func describeValue(v any) string {
 		}
 		return "the string " + strconv.Quote(v)
 	case int64:
-		return "the integer " + group(v)
+		return "the integer " + FormatInteger(v)
 	case float64:
 		return "the number " + strconv.FormatFloat(v, 'g', -1, 64)
 	case bool:
