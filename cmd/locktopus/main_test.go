@@ -94,6 +94,9 @@ func commandFlags(t *testing.T) map[string][]string {
 	for _, in := range inputs {
 		declared["inputFlags"] = append(declared["inputFlags"], in.flag())
 	}
+	for _, setting := range loadSettings {
+		declared["newLoadFlags"] = append(declared["newLoadFlags"], flagOf(setting))
+	}
 	files, err := filepath.Glob("*.go")
 	require.NoError(t, err)
 	for _, name := range files {

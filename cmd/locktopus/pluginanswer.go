@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
+	"github.com/locktopus-project/locktopus/v2/internal/config"
 	"github.com/locktopus-project/locktopus/v2/plugins/host"
 )
 
@@ -21,23 +21,30 @@ type answer struct {
 
 func (a *answer) allowed() bool { return a.outcome == host.Allowed }
 
-// ask puts the question to a plugin.
-func (q *question) ask(probe *host.Probe) *answer {
-	probe.SetTime(q.now)
-	a := &answer{hook: q.hook}
-	var v host.Verdict
+// failed says that it is no answer.
+func (a *answer) failed() bool { return a.outcome == host.Failed || a.outcome == host.TooLong }
+
+// put asks a plugin. What is in the result is valid until the next question.
+func (q *question) put(probe *host.Probe) (id host.Identity, rs []host.Resource, v host.Verdict) {
 	switch q.hook {
 	case host.Authenticate:
-		a.identity, v = probe.Authenticate(&q.connect)
+		id, v = probe.Authenticate(&q.connect)
 	case host.Authorize:
 		v = probe.Authorize(&q.request)
 	case host.Normalize:
-		var rs []host.Resource
-		if rs, v = probe.Normalize(&q.request); v.Outcome == host.Allowed {
-			a.paths = pathTexts(rs)
-		}
+		rs, v = probe.Normalize(&q.request)
 	}
-	a.outcome, a.code, a.reason = v.Outcome, v.Code, string(v.Reason)
+	return id, rs, v
+}
+
+// ask is put, with an answer to keep.
+func (q *question) ask(probe *host.Probe) *answer {
+	probe.SetTime(q.now)
+	id, rs, v := q.put(probe)
+	a := &answer{hook: q.hook, outcome: v.Outcome, code: v.Code, reason: string(v.Reason), identity: id}
+	if a.allowed() {
+		a.paths = pathTexts(rs)
+	}
 	return a
 }
 
@@ -55,18 +62,14 @@ func (a *answer) same(b *answer) bool {
 
 // String says it in one line.
 func (a *answer) String() string {
-	switch a.outcome {
-	case host.Denied:
+	switch {
+	case a.failed():
+		return "failed: " + printable(a.reason)
+	case !a.allowed():
 		return fmt.Sprintf("denied, code %d: %q", a.code, a.reason)
-	case host.Failed:
-		return "failed: " + printable(a.reason)
-	case host.TooLong:
-		return "failed: " + printable(a.reason)
-	}
-	switch a.hook {
-	case host.Authenticate:
+	case a.hook == host.Authenticate:
 		return "allowed " + identityText(&a.identity)
-	case host.Normalize:
+	case a.hook == host.Normalize:
 		return "allowed: " + pathList(a.paths)
 	}
 	return "allowed"
@@ -81,19 +84,7 @@ func identityText(id *host.Identity) string {
 		text += fmt.Sprintf(", context %q", id.Context)
 	}
 	if id.TTL != 0 {
-		text += ", for " + ttlText(id.TTL)
-	}
-	return text
-}
-
-// ttlText leaves out the zeros at the end of 1h0m0s.
-func ttlText(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
+		text += ", for " + config.FormatDuration(id.TTL)
 	}
 	return text
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/locktopus-project/locktopus/v2/internal/config"
 	"github.com/locktopus-project/locktopus/v2/plugins/host"
 )
 
@@ -13,14 +14,11 @@ import (
 const benchRounds = 9
 
 func (p process) pluginBench(args []string) int {
-	var long string
-	forFlag := &flagValue{long: "--for", value: &long}
-	a, err := parseAsking(args, forFlag)
-	total := 2 * time.Second
-	if err == nil && forFlag.given {
-		if total, err = lasting(long, 10*time.Millisecond, 10*time.Minute); err != nil {
-			err = fmt.Errorf("--for %w", err)
-		}
+	long := "2s"
+	a, err := parseAsking(args, &flagValue{long: "--for", value: &long})
+	var total time.Duration
+	if err == nil {
+		total, err = benchTime(long)
 	}
 	if err != nil {
 		return p.misused("plugin bench", "locktopus plugin bench: %v", err)
@@ -33,18 +31,28 @@ func (p process) pluginBench(args []string) int {
 	defer probe.Close()
 	first := a.question.ask(probe)
 	fmt.Fprintln(p.stdout, first)
-	if first.outcome != host.Allowed && first.outcome != host.Denied {
+	if first.failed() {
 		return exitFailed
 	}
 	b := bench{probe: probe, question: a.question}
 	for range benchRounds {
 		b.round(total / benchRounds)
 	}
-	p.printBench(&b, &a.spec)
+	p.printBench(&b, a.spec.Limits.Call)
 	if b.failed > 0 {
 		return exitFailed
 	}
 	return exitOK
+}
+
+// benchTime is how long to ask.
+func benchTime(text string) (time.Duration, error) {
+	const low, high = 10 * time.Millisecond, 10 * time.Minute
+	d, err := time.ParseDuration(text)
+	if err != nil || d < low || d > high {
+		return 0, fmt.Errorf("--for must be a duration from %s to %s, but is %q", config.FormatDuration(low), config.FormatDuration(high), text)
+	}
+	return d, nil
 }
 
 // bench puts one question again and again.
@@ -58,7 +66,8 @@ type bench struct {
 	rounds   []time.Duration // of one call, each
 }
 
-// benchBatch is how often a question is put between two looks at the clock.
+// benchBatch is how often a question is put between two looks at the clock. The first batches are smaller, or
+// a slow plugin would have to be waited for long.
 const benchBatch = 16
 
 func (b *bench) round(long time.Duration) {
@@ -67,11 +76,13 @@ func (b *bench) round(long time.Duration) {
 	runtime.ReadMemStats(&before)
 	begun, calls := time.Now(), int64(0)
 	var took time.Duration
-	for took < long {
-		for range benchBatch {
-			b.call()
+	for batch := int64(1); took < long; batch = min(2*batch, benchBatch) {
+		for range batch {
+			if _, _, v := b.question.put(b.probe); v.Outcome == host.Failed {
+				b.failed, b.failure = b.failed+1, string(v.Reason)
+			}
 		}
-		calls += benchBatch
+		calls += batch
 		took = time.Since(begun)
 	}
 	runtime.ReadMemStats(&after)
@@ -80,38 +91,20 @@ func (b *bench) round(long time.Duration) {
 	b.rounds = append(b.rounds, took/time.Duration(calls))
 }
 
-func (b *bench) call() {
-	var v host.Verdict
-	switch q := b.question; q.hook {
-	case host.Authenticate:
-		_, v = b.probe.Authenticate(&q.connect)
-	case host.Authorize:
-		v = b.probe.Authorize(&q.request)
-	case host.Normalize:
-		_, v = b.probe.Normalize(&q.request)
-	}
-	if v.Outcome == host.Failed {
-		b.failed, b.failure = b.failed+1, string(v.Reason)
-	}
-}
-
-func (p process) printBench(b *bench, spec *host.Spec) {
+func (p process) printBench(b *bench, limit time.Duration) {
 	slices.Sort(b.rounds)
-	median := max(b.rounds[len(b.rounds)/2], 1)
-	limit := spec.Limits.Call
-	if limit == 0 {
-		limit = host.DefaultLimits().Call
-	}
+	fastest, median, slowest := b.rounds[0], b.rounds[len(b.rounds)/2], b.rounds[len(b.rounds)-1]
 	line := func(what, format string, args ...any) {
 		fmt.Fprintf(p.stdout, "%-14s %s\n", what, fmt.Sprintf(format, args...))
 	}
-	line("a call", "%v; median of %d rounds, from %v to %v", rounded(median), len(b.rounds), rounded(b.rounds[0]), rounded(b.rounds[len(b.rounds)-1]))
-	line("calls", "%s a second; %s were made", grouped(int64(time.Second/median)), grouped(b.calls))
+	line("a call", "%v; median of %d rounds, from %v to %v", rounded(median), len(b.rounds), rounded(fastest), rounded(slowest))
+	line("calls", "%s a second; %s were made", config.FormatInteger(int64(time.Second/max(median, 1))), config.FormatInteger(b.calls))
 	line("allocations", "%.1f a call, in the server", float64(b.mallocs)/float64(b.calls))
+	line("limit", "a call takes %.3g%% of call_timeout, %s", 100*float64(median)/float64(limit), config.FormatDuration(limit))
 	if b.failed > 0 {
-		line("failures", "%s, the last: %s", grouped(b.failed), printable(b.failure))
+		line("failures", "%s; the last: %s", config.FormatInteger(b.failed), printable(b.failure))
+		return // after which an instance that never paid anything is asked
 	}
-	line("limit", "a call takes %.3g%% of call_timeout, %v", 100*float64(median)/float64(limit), limit)
 	units, slice, more := b.probe.Fuel()
 	if more {
 		line("metering", "more than %d units: the clock is looked at during a call", slice)

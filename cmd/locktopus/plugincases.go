@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 
+	"github.com/locktopus-project/locktopus/v2/internal/config"
 	"github.com/locktopus-project/locktopus/v2/plugins/host"
 )
 
@@ -42,21 +42,24 @@ type wanted struct {
 
 // readSuite reads a file of cases. All faults are found at once.
 func readSuite(file string) *suite {
-	s := &suite{file: file}
-	text, err := os.ReadFile(file)
+	text, err := config.ReadFile(file)
 	if err != nil {
-		s.fault("%s: cannot read it: %w", file, bareError(err))
-		return s
+		return &suite{file: file, faults: []error{fmt.Errorf("%s: %w", file, err)}}
 	}
+	return parseSuite(file, text)
+}
+
+func parseSuite(file, text string) *suite {
+	s := &suite{file: file}
 	var doc map[string]any
-	if _, err := toml.Decode(string(text), &doc); err != nil {
+	if _, err := toml.Decode(text, &doc); err != nil {
 		if pe, ok := errors.AsType[toml.ParseError](err); ok {
-			err = fmt.Errorf("%d:%d: %s", pe.Position.Line, max(pe.Position.Col, 1), pe.Message)
+			file, err = fmt.Sprintf("%s:%d:%d", file, pe.Position.Line, max(pe.Position.Col, 1)), errors.New(pe.Message)
 		}
-		s.fault("%s:%w", file, err)
+		s.fault("%s: %w", file, err)
 		return s
 	}
-	s.read(doc, caseLines(string(text)))
+	s.read(doc, caseLines(text))
 	return s
 }
 
@@ -79,7 +82,7 @@ func (s *suite) read(doc map[string]any, lines []int) {
 		s.fault("%s: there is no case: each is a table [[case]]", s.file)
 	}
 	for k, table := range tables {
-		place := s.file
+		place := fmt.Sprintf("%s: case %d", s.file, k+1)
 		if len(lines) == len(tables) {
 			place = fmt.Sprintf("%s:%d", s.file, lines[k])
 		}
@@ -101,16 +104,22 @@ func caseLines(text string) (lines []int) {
 	return lines
 }
 
+// readConfig takes what would stand in [plugins.config] as a table, or else as JSON.
 func (s *suite) readConfig(value any) {
-	text, ok := value.(string)
-	if !ok {
-		s.fault(`%s: config must be a string with JSON or @FILE, such as config = '{"admins": ["alice"]}'`, s.file)
-		return
-	}
 	var err error
-	if s.config, err = pluginConfig(text, filepath.Dir(s.file)); err != nil {
-		s.fault("%s: config %w", s.file, err)
+	if text, ok := value.(string); ok {
+		value, err = inlineOrFile(text, filepath.Dir(s.file))
 	}
+	var pl config.Plugin
+	if err == nil {
+		err = pl.Set("config", value)
+	}
+	if err != nil {
+		for _, e := range each(err) {
+			s.fault("%s: config %w", s.file, e)
+		}
+	}
+	s.config = pl.Config
 }
 
 // Keys of a case besides those of inputs.
@@ -126,10 +135,15 @@ func (s *suite) readCase(place string, table map[string]any) {
 	word, given := r.required("hook", "authorize")
 	if given {
 		hook, err := parseHook(word)
-		r.check("hook", err)
-		if err == nil {
+		if err != nil {
+			r.fault("hook: %w", err)
+		} else {
 			c.question, err = newQuestion(hook, r.words(), func(in *input) string { return in.name })
-			r.check("", err)
+			if err != nil {
+				for _, e := range each(err) {
+					r.fault("%w", e)
+				}
+			}
 			r.want(hook, &c.want)
 		}
 	}
@@ -158,15 +172,6 @@ type caseReader struct {
 
 func (r *caseReader) fault(format string, args ...any) {
 	r.faults = append(r.faults, fmt.Errorf("%s: "+format, append([]any{r.place}, args...)...))
-}
-
-func (r *caseReader) check(key string, err error) {
-	if err != nil && key != "" {
-		err = fmt.Errorf("%s: %w", key, err)
-	}
-	if err != nil {
-		r.fault("%w", err)
-	}
 }
 
 // text is a key's string; "" if it isn't there.
@@ -283,8 +288,8 @@ func (r *caseReader) identity(value any) *host.Identity {
 	id := &host.Identity{Authenticated: true, Principal: in.text("principal"), Context: in.text("context")}
 	if ttl := in.text("ttl"); ttl != "" {
 		var err error
-		if id.TTL, err = time.ParseDuration(ttl); err != nil {
-			in.fault("ttl must be a duration such as 1h, but is %q", ttl)
+		if id.TTL, err = time.ParseDuration(ttl); err != nil || id.TTL < 0 || id.TTL%time.Second != 0 {
+			in.fault(`ttl must be a duration of whole seconds, such as "1h", but is %q`, ttl)
 		}
 	}
 	known := []string{"principal", "context", "ttl"}
@@ -311,7 +316,9 @@ func (r *caseReader) paths(value any) []string {
 			return nil
 		}
 		path, err := parsePath(text)
-		r.check("paths", err)
+		if err != nil {
+			r.fault("paths %w", err)
+		}
 		texts[k] = pathText(path)
 	}
 	return texts
@@ -319,7 +326,10 @@ func (r *caseReader) paths(value any) []string {
 
 // met says whether an answer is what is wanted.
 func (w *wanted) met(a *answer) bool {
-	return a.outcome == w.outcome && (w.code == nil || *w.code == a.code) && (w.reason == nil || *w.reason == a.reason) &&
+	if a.failed() != (w.outcome == host.Failed) || a.allowed() != (w.outcome == host.Allowed) {
+		return false
+	}
+	return (w.code == nil || *w.code == a.code) && (w.reason == nil || *w.reason == a.reason) &&
 		(w.identity == nil || *w.identity == a.identity) && (w.paths == nil || slices.Equal(w.paths, a.paths))
 }
 

@@ -8,23 +8,19 @@ import (
 	"strings"
 	"time"
 
+	"github.com/locktopus-project/locktopus/v2/internal/config"
 	"github.com/locktopus-project/locktopus/v2/plugins/host"
 )
 
 func (p process) pluginCheck(args []string) int {
-	var hookList string
-	load := newLoadFlags()
-	hooksFlag := &flagValue{long: "--hooks", value: &hookList}
-	operands, err := parseFlags(args, 1, append(load.flags, hooksFlag)...)
+	flags := append(newLoadFlags(), &flagValue{long: "--hooks", value: new(string)})
+	operands, err := parseFlags(args, 1, flags...)
 	if err == nil && len(operands) == 0 {
-		err = errNoModule
+		err = errors.New("name the module's file")
 	}
 	var spec host.Spec
 	if err == nil {
-		spec, err = load.spec(operands[0], 0)
-	}
-	if err == nil && hooksFlag.given {
-		spec.Hooks, err = parseHooks(hookList)
+		spec, err = flags.spec(operands[0])
 	}
 	if err != nil {
 		return p.misused("plugin check", "locktopus plugin check: %v", err)
@@ -38,8 +34,6 @@ func (p process) pluginCheck(args []string) int {
 	return exitOK
 }
 
-var errNoModule = errors.New("name the module's file")
-
 // examine takes a module through all steps of the load. It must export a hook at least.
 func examine(spec host.Spec, to relay) (*host.Report, error) {
 	report, err := host.Examine(spec, host.Options{Log: to.log()})
@@ -52,29 +46,17 @@ func examine(spec host.Spec, to relay) (*host.Report, error) {
 	return report, err
 }
 
-// parseHooks reads names of hooks with commas between them.
-func parseHooks(list string) (hooks host.Hooks, err error) {
-	for word := range strings.SplitSeq(list, ",") {
-		h, err := parseHook(strings.TrimSpace(word))
-		if err != nil {
-			return 0, fmt.Errorf("--hooks: %w", err)
-		}
-		hooks |= h
-	}
-	return hooks, nil
-}
-
 func (p process) printReport(spec *host.Spec, r *host.Report) {
 	memory := cmp.Or(spec.Limits.MemoryBytes, host.DefaultLimits().MemoryBytes)
 	for _, line := range [...]struct{ what, is string }{
-		{"file", grouped(int64(r.Bytes)) + " bytes"},
+		{"file", config.FormatInteger(int64(r.Bytes)) + " bytes"},
 		{"sha256", fmt.Sprintf("%x, of file and configuration", r.Digest)},
 		{"hooks", hookNames(r.Hooks)},
 		{"configuration", takesConfig(r, spec)},
 		{"imports", importList(r.Imports)},
-		{"memory", fmt.Sprintf("%s bytes at the start, %s when ready, %s allowed", grouped(r.MemoryBytes), grouped(r.Started), grouped(memory))},
-		{"code", fmt.Sprintf("%s functions, %s bytes", grouped(int64(r.Functions)), grouped(int64(r.CodeBytes)))},
-		{"metering", fmt.Sprintf("%s places, %s of them loops; the module grows to %s bytes", grouped(int64(r.Charges)), grouped(int64(r.Loops)), grouped(int64(r.Metered)))},
+		{"memory", fmt.Sprintf("%s bytes at the start, %s when ready, %s allowed", config.FormatInteger(r.MemoryBytes), config.FormatInteger(r.Started), config.FormatInteger(memory))},
+		{"code", fmt.Sprintf("%s functions, %s bytes", config.FormatInteger(int64(r.Functions)), config.FormatInteger(int64(r.CodeBytes)))},
+		{"metering", fmt.Sprintf("%s places, %s of them loops; the module grows to %s bytes", config.FormatInteger(int64(r.Charges)), config.FormatInteger(int64(r.Loops)), config.FormatInteger(int64(r.Metered)))},
 		{"compilation", rounded(r.Compile)},
 		{"start", rounded(r.Start) + " an instance"},
 	} {

@@ -2,12 +2,15 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/locktopus-project/locktopus/v2/internal/config"
 	"github.com/locktopus-project/locktopus/v2/plugins/host"
@@ -35,29 +38,30 @@ type input struct {
 }
 
 const (
-	request = host.Authorize | host.Normalize
-	all     = host.Authenticate | request
+	ofRequests = host.Authorize | host.Normalize
+	ofClients  = host.Authenticate | host.Authorize
+	ofAll      = ofClients | host.Normalize
 )
 
 // inputs are all inputs. A question takes those of a case in this order.
 var inputs = []input{
-	{"namespace", all, false, func(q *question, v string) error { q.connect.Namespace, q.request.Namespace = v, v; return nil }},
-	{"now", host.Authenticate | host.Authorize, false, setNow},
-	{"remote", host.Authenticate | host.Authorize, false, setRemote},
+	{"namespace", ofAll, false, setNamespace},
+	{"now", ofClients, false, setNow},
+	{"remote", ofClients, false, setRemote},
 	{"url_path", host.Authenticate, false, func(q *question, v string) error { q.connect.URLPath = v; return nil }},
 	{"header", host.Authenticate, true, addHeader},
 	{"query", host.Authenticate, true, addField(host.Query)},
 	{"fact", host.Authenticate, true, addField(host.Fact)},
 	{"credential", host.Authenticate, true, addField(host.Credential)},
-	{"principal", host.Authorize, false, func(q *question, v string) error { q.identity.Principal = v; return nil }},
-	{"context", host.Authorize, false, func(q *question, v string) error { q.identity.Context = v; return nil }},
+	{"principal", host.Authorize, false, setPrincipal},
+	{"context", host.Authorize, false, setContext},
 	{"operation", host.Authorize, false, setOperation},
-	{"write", request, true, addResource(host.Write)},
-	{"read", request, true, addResource(host.Read)},
-	{"permit", request, true, addResource(host.Permit)},
+	{"write", ofRequests, true, addResource(host.Write)},
+	{"read", ofRequests, true, addResource(host.Read)},
+	{"permit", ofRequests, true, addResource(host.Permit)},
 }
 
-func (in *input) flag() string { return "--" + strings.ReplaceAll(in.name, "_", "-") }
+func (in *input) flag() string { return flagOf(in.name) }
 
 // inputFlags are those of all inputs; what they are given goes to the list in its order.
 func inputFlags(to *[]given) (flags []*flagValue) {
@@ -83,31 +87,36 @@ const (
 	usualURLPath   = "/v1"
 )
 
-// newQuestion puts a question together. The errors say which word is wrong, named by called.
+// newQuestion puts a question together. The errors, one for each word that is wrong, name it as called does.
 func newQuestion(hook host.Hooks, words []given, called func(*input) string) (*question, error) {
 	q := &question{hook: hook}
 	q.connect = host.Connect{Namespace: usualNamespace, Remote: usualRemote, URLPath: usualURLPath}
 	q.identity = host.Identity{Authenticated: true}
 	q.request = host.Request{Namespace: usualNamespace, Identity: &q.identity, Remote: usualRemote, Operation: host.Lock}
+	var faults []error
 	seen := map[string]bool{}
 	for _, w := range words {
 		in := findInput(w.name)
-		switch {
+		switch err := error(nil); {
 		case in.hooks&hook == 0:
-			return nil, fmt.Errorf("%s is nothing that %s is told", called(in), hookNames(hook))
+			faults = append(faults, fmt.Errorf("%s is nothing that %s is told", called(in), hookNames(hook)))
 		case seen[in.name] && !in.many:
-			return nil, fmt.Errorf("%s is given twice", called(in))
+			faults = append(faults, fmt.Errorf("%s is given twice", called(in)))
+		default:
+			if err = in.set(q, w.value); err != nil {
+				faults = append(faults, fmt.Errorf("%s %w", called(in), err))
+			}
 		}
 		seen[in.name] = true
-		if err := in.set(q, w.value); err != nil {
-			return nil, fmt.Errorf("%s: %w", called(in), err)
-		}
 		q.words = append(q.words, in.flag(), w.value)
+	}
+	if q.identity.Context != "" && !seen["principal"] {
+		faults = append(faults, fmt.Errorf("%s is kept with a name: give %s, too", called(findInput("context")), called(findInput("principal"))))
 	}
 	slices.SortStableFunc(q.connect.Fields, func(a, b host.Field) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
 	})
-	return q, nil
+	return q, errors.Join(faults...)
 }
 
 // String is the question as "plugin run" takes it.
@@ -119,14 +128,34 @@ func (q *question) String() string {
 	return strings.Join(words, " ")
 }
 
-// shellQuoted is a word as a POSIX shell reads it, but for control characters.
+// shellQuoted is a word as a shell reads it (POSIX.1-2024, section 2.2), in characters that can be shown.
 func shellQuoted(word string) string {
 	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./=:@%+,"
-	if word != "" && strings.Trim(word, plain) == "" {
+	switch {
+	case word != "" && strings.Trim(word, plain) == "":
 		return word
+	case utf8.ValidString(word) && !strings.ContainsFunc(word, isHidden):
+		return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 	}
-	return "'" + strings.ReplaceAll(printable(word), "'", `'\''`) + "'"
+	var b strings.Builder
+	for rest := word; rest != ""; {
+		r, n := utf8.DecodeRuneInString(rest)
+		switch {
+		case r == '\'' || r == '\\':
+			b.WriteString(`\` + rest[:n])
+		case r == utf8.RuneError && n == 1 || isHidden(r):
+			for _, c := range []byte(rest[:n]) {
+				fmt.Fprintf(&b, `\%03o`, c)
+			}
+		default:
+			b.WriteString(rest[:n])
+		}
+		rest = rest[n:]
+	}
+	return "$'" + b.String() + "'"
 }
+
+func isHidden(r rune) bool { return !unicode.IsPrint(r) }
 
 var hookWords = []struct {
 	hook host.Hooks
@@ -164,6 +193,32 @@ func orHint(word string, words []string, otherwise string) string {
 	return otherwise
 }
 
+func setNamespace(q *question, v string) error {
+	if len(v) < 1 || len(v) > config.NamespaceBytes || !isName(v) {
+		return fmt.Errorf("must be a name of 1 to %d bytes, UTF-8 without control characters, but is %q", config.NamespaceBytes, v)
+	}
+	q.connect.Namespace, q.request.Namespace = v, v
+	return nil
+}
+
+func setPrincipal(q *question, v string) error {
+	if len(v) > host.PrincipalBytes || !isName(v) {
+		return fmt.Errorf("must be a name of at most %d bytes, UTF-8 without control characters, but is %q", host.PrincipalBytes, v)
+	}
+	q.identity.Principal = v
+	return nil
+}
+
+func isName(v string) bool { return utf8.ValidString(v) && !strings.ContainsFunc(v, unicode.IsControl) }
+
+func setContext(q *question, v string) error {
+	if len(v) > host.ContextBytes {
+		return fmt.Errorf("must have at most %d bytes, but has %d", host.ContextBytes, len(v))
+	}
+	q.identity.Context = v
+	return nil
+}
+
 func setNow(q *question, v string) error {
 	t, err := time.Parse(time.RFC3339, v)
 	if err != nil || t.UnixMilli() <= 0 {
@@ -197,12 +252,16 @@ func setOperation(q *question, v string) error {
 	return nil
 }
 
+// addHeader wants what HTTP allows (RFC 9110, section 5).
 func addHeader(q *question, v string) error {
-	name, value, ok := strings.Cut(v, ":")
-	if name = strings.ToLower(strings.TrimSpace(name)); !ok || name == "" {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~"
+	name, value, found := strings.Cut(v, ":")
+	value = strings.Trim(value, " \t")
+	control := func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
+	if !found || name == "" || strings.Trim(name, plain) != "" || strings.ContainsFunc(value, control) {
 		return fmt.Errorf(`must be a header such as "authorization: Bearer abc", but is %q`, v)
 	}
-	q.connect.Fields = append(q.connect.Fields, host.Field{Kind: host.Header, Name: name, Value: strings.TrimSpace(value)})
+	q.connect.Fields = append(q.connect.Fields, host.Field{Kind: host.Header, Name: strings.ToLower(name), Value: value})
 	return nil
 }
 
@@ -236,11 +295,7 @@ func addResource(mode host.Mode) func(*question, string) error {
 		if err != nil {
 			return err
 		}
-		r := host.Resource{Mode: mode}
-		for _, s := range path {
-			r.Path = append(r.Path, []byte(s))
-		}
-		q.request.Resources = append(q.request.Resources, r)
+		q.request.Resources = append(q.request.Resources, host.Resource{Mode: mode, Path: path})
 		return nil
 	}
 }

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/locktopus-project/locktopus/v2/internal/config"
 	"github.com/locktopus-project/locktopus/v2/plugins/sdk"
 )
 
@@ -36,7 +35,7 @@ func (p process) pluginNew(args []string) int {
 		fmt.Fprintf(p.stderr, "locktopus plugin new: %v\n", err)
 		return exitFailed
 	}
-	fmt.Fprintf(p.stdout, nextSteps, operands[0], project.Language, shellQuoted(operands[0]), project.Build, tomlString(project.Name), tomlString(filepath.Join(dir, "plugin.wasm")))
+	fmt.Fprintf(p.stdout, nextSteps, operands[0], project.Language, shellQuoted(operands[0]), project.Build, config.FormatString(project.Name), config.FormatString(filepath.Join(dir, "plugin.wasm")))
 	return exitOK
 }
 
@@ -67,17 +66,6 @@ func pluginName(base string) string {
 		return '-'
 	}, base)
 	return name[:min(len(name), 64)]
-}
-
-// tomlString writes a string in quotes. What JSON escapes in one, TOML understands.
-func tomlString(text string) string {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(text); err != nil {
-		panic("locktopus: a string is no JSON: " + err.Error())
-	}
-	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // writeProject makes the files. If one is there already, nothing is done.

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/locktopus-project/locktopus/v2/plugins/host"
 )
@@ -16,7 +17,7 @@ type asking struct {
 // parseAsking reads FILE HOOK and the flags of loading and of questions, besides more.
 func parseAsking(args []string, more ...*flagValue) (*asking, error) {
 	load, words := newLoadFlags(), []given(nil)
-	operands, err := parseFlags(args, 2, append(append(load.flags, inputFlags(&words)...), more...)...)
+	operands, err := parseFlags(args, 2, slices.Concat(load, inputFlags(&words), more)...)
 	if err != nil {
 		return nil, err
 	}
@@ -28,11 +29,14 @@ func parseAsking(args []string, more ...*flagValue) (*asking, error) {
 		return nil, err
 	}
 	var a asking
-	if a.spec, err = load.spec(operands[0], hook); err != nil {
+	if a.spec, err = load.spec(operands[0]); err != nil {
 		return nil, err
 	}
-	a.question, err = newQuestion(hook, words, (*input).flag)
-	return &a, err
+	a.spec.Hooks = hook
+	if a.question, err = newQuestion(hook, words, (*input).flag); err != nil {
+		return nil, each(err)[0] // one is enough for a command line
+	}
+	return &a, nil
 }
 
 func (p process) pluginRun(args []string) int {

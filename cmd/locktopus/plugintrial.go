@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"github.com/locktopus-project/locktopus/v2/plugins/host"
@@ -12,13 +13,13 @@ import (
 
 func (p process) pluginTest(args []string) int {
 	load := newLoadFlags()
-	operands, err := parseFlags(args, 2, load.flags...)
+	operands, err := parseFlags(args, 2, load...)
 	if err == nil && len(operands) < 2 {
 		err = errors.New("name the module's file and the file of cases")
 	}
 	var spec host.Spec
 	if err == nil {
-		spec, err = load.spec(operands[0], 0)
+		spec, err = load.spec(operands[0])
 	}
 	if err != nil {
 		return p.misused("plugin test", "locktopus plugin test: %v", err)
@@ -94,23 +95,23 @@ type witness struct {
 // purity asks each case of normalize again and again: the answer must be the same however often, in
 // whatever company, for whatever mode and from whatever instance, and must be its own answer.
 func (t *trial) purity(cases []*testCase, fail func(*testCase, string)) {
-	var all []*witness
-	for _, c := range cases {
-		if c.question.hook != host.Normalize {
-			continue
-		}
-		t.probe.Renew()
-		if w := (&witness{testCase: c, first: c.question.ask(t.probe)}); w.first.outcome != host.Failed {
-			all = append(all, w)
-		}
-	}
+	witnesses := map[*testCase]*witness{}
 	blame := func(w *witness, what string) {
 		if what != "" && !w.guilty {
 			w.guilty = true
 			fail(w.testCase, what)
 		}
 	}
-	for _, w := range all {
+	for _, c := range cases {
+		if c.question.hook != host.Normalize {
+			continue
+		}
+		t.probe.Renew()
+		w := &witness{testCase: c, first: c.question.ask(t.probe)}
+		if w.first.failed() {
+			continue // it gives no answer that could be another one
+		}
+		witnesses[c] = w
 		t.log.Reset()
 		t.probe.Renew()
 		blame(w, t.again(w, "from another instance"))
@@ -118,26 +119,40 @@ func (t *trial) purity(cases []*testCase, fail func(*testCase, string)) {
 		blame(w, t.alone(w))
 		blame(w, t.settled(w))
 	}
-	for _, order := range orders(len(all)) {
+	if len(witnesses) > 0 {
+		t.company(cases, witnesses, blame)
+	}
+}
+
+// company asks all cases, also those of other hooks, in several orders.
+func (t *trial) company(cases []*testCase, witnesses map[*testCase]*witness, blame func(*witness, string)) {
+	for _, order := range orders(len(cases)) {
 		t.probe.Renew()
 		for k, n := range order {
-			t.log.Reset()
-			after := "when asked first"
-			if k > 0 {
-				after = "when asked after " + all[order[k-1]].question.String()
+			w, when := witnesses[cases[n]], "when asked first"
+			if w == nil {
+				cases[n].question.ask(t.probe)
+				continue
 			}
-			blame(all[n], t.again(all[n], after))
+			if k > 0 {
+				when = "when asked after others, the last of them " + cases[order[k-1]].question.String()
+			}
+			t.log.Reset()
+			blame(w, t.again(w, when))
 		}
 	}
 }
 
-// orders are backwards and some at random, the same ones each time.
+// orders are forwards and backwards, so that each comes after each other one, and some at random, the same
+// ones each time.
 func orders(n int) [][]int {
-	backwards := make([]int, n)
-	for k := range backwards {
-		backwards[k] = n - 1 - k
+	forwards := make([]int, n)
+	for k := range forwards {
+		forwards[k] = k
 	}
-	all := [][]int{backwards}
+	backwards := slices.Clone(forwards)
+	slices.Reverse(backwards)
+	all := [][]int{forwards, backwards}
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 3 {
 		all = append(all, random.Perm(n))
@@ -183,11 +198,7 @@ func (t *trial) settled(w *witness) string {
 		if err != nil {
 			panic("locktopus: a path that pathText wrote is none: " + err.Error())
 		}
-		next := host.Resource{Mode: r.Mode}
-		for _, s := range path {
-			next.Path = append(next.Path, []byte(s))
-		}
-		q.request.Resources = append(q.request.Resources, next)
+		q.request.Resources = append(q.request.Resources, host.Resource{Mode: r.Mode, Path: path})
 	}
 	if got := q.ask(t.probe); !got.same(w.first) {
 		return fmt.Sprintf("not idempotent: got %s, and for that %s", w.first, got)

@@ -55,20 +55,15 @@ func engineLimits(l *config.Limits) engine.Limits {
 }
 
 // hooksOf are the hooks that the words of plugins.hooks mean.
-func hooksOf(words []string) (h host.Hooks) {
-	for _, w := range words {
-		switch w {
-		case "authenticate":
-			h |= host.Authenticate
-		case "authorize":
-			h |= host.Authorize
-		case "normalize":
-			h |= host.Normalize
-		default:
-			panic("locktopus: config let an unknown hook through: " + w)
+func hooksOf(words []string) (hooks host.Hooks) {
+	for _, word := range words {
+		h, err := parseHook(word)
+		if err != nil {
+			panic("locktopus: config let it through: " + err.Error())
 		}
+		hooks |= h
 	}
-	return h
+	return hooks
 }
 
 // pluginSpec maps a plugin's configuration to what the host loads.

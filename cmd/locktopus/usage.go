@@ -12,18 +12,18 @@ const (
 	questionHelp = `The question:
 
   --namespace NAME       default: default
-  --write PATH           a path to lock for writing; authorize and normalize. A path is its segments
-  --read PATH            with "/" between them; "\/" and "\\" are "/" and "\" within one; "" is the
-  --permit PATH          whole namespace. These three can be given several times, in any order
-  --operation WHAT       lock (the default), inspect, watch or force-release; authorize
-  --principal NAME       who the client is; authorize. Without it: nobody named it
-  --context TEXT         what is kept with its name; authorize
-  --remote ADDRESS       where it is, such as 192.0.2.1:50000, or "" for a unix socket; not normalize
-                         (default 127.0.0.1:50000)
-  --now TIME             when it is, such as 2030-01-02T15:04:05Z; not normalize. Only the question
-                         tells it: the clock of WASI goes right
-  --url-path PATH        of the URL; authenticate (default /v1)
-  --header 'NAME: VALUE' a header; this and the next ones are for authenticate, several times
+  --write PATH           a path to lock, of authorize and normalize: segments with "/" between
+  --read PATH            them; "\/" and "\\" are "/" and "\" within one; "" is all the namespace.
+  --permit PATH          These three can be given several times, in any order
+  --operation WHAT       lock (the default), inspect, watch or force-release; of authorize
+  --principal NAME       who the client is; of authorize. Without it: nobody named it
+  --context TEXT         what is kept with its name; of authorize
+  --remote ADDRESS       where it is, such as 192.0.2.1:50000, or "" for a unix socket; not of
+                         normalize (default 127.0.0.1:50000)
+  --now TIME             when it is, such as 2030-01-02T15:04:05Z; not of normalize. Only the
+                         question tells it: the clock of WASI goes right
+  --url-path PATH        of the URL; of authenticate, as all that follow (default /v1)
+  --header 'NAME: VALUE' a header; this and the next ones can be given several times
   --query NAME=VALUE     a parameter of the URL's query, decoded
   --fact NAME=VALUE      something known of the TLS connection, which there is then. Others than
                          version, server-name and alpn mean a verified client certificate
@@ -148,7 +148,7 @@ there already, but none of the files.
 
 Exit codes: 0 made; 1 it can't be, or a file is there already; 64 wrong command line.
 `,
-	"plugin check": `Usage: locktopus plugin check FILE.wasm [--config JSON] [--hooks HOOK,...] [limits]
+	"plugin check": `Usage: locktopus plugin check FILE.wasm [--hooks HOOK,...] [--config JSON] [limits]
 
 Takes a module through every step of being loaded by a server, without asking it anything. Prints
 what there is to know about it and "FILE.wasm: ok", or every fault that was found.
@@ -176,7 +176,8 @@ answers must be the same from a new instance, after other questions, in any mode
 path by itself; and an answer must be its own answer. A line for each case that fails has the
 question as "locktopus plugin run" takes it, the answer, and what was wanted.
 
-    config = '{"admins": ["carol"]}'     # if there is any: JSON, or "@FILE" beside this one
+    config = {admins = ["carol"]}        # if there is any, as in [plugins.config]; or a string of
+                                         # JSON, or "@FILE" with JSON, beside this file
 
     [[case]]
     name = "bob writes what is alice's"  # for people; may be left out
@@ -205,10 +206,11 @@ What a case doesn't say of the answer may be anything, except within identity, w
 nothing.
 
 ` + loadHelp + `
-Exit codes: 0 all as wanted; 1 not, or the cases are faulty, or the plugin can't be loaded; 64 wrong
-command line.
+Exit codes: 0 all as wanted; 1 not, or the cases are faulty, or the plugin can't be loaded; 64
+wrong command line.
 `,
-	"plugin bench": `Usage: locktopus plugin bench FILE.wasm HOOK [question] [--for DURATION] [--config JSON] [limits]
+	"plugin bench": `Usage: locktopus plugin bench FILE.wasm HOOK [question] [--for DURATION]
+                              [--config JSON] [limits]
 
 Asks a plugin one question again and again, on one core, and prints how long an answer takes. What
 the plugin logs is dropped.
@@ -258,7 +260,7 @@ func (p process) unknownCommand(words []string) int {
 	} else if what == "flag" {
 		hint = ": flags come behind a command"
 	}
-	return p.misused("", "locktopus%s: unknown %s %q%s", in, what, word, hint)
+	return p.misused(strings.TrimSpace(in), "locktopus%s: unknown %s %q%s", in, what, word, hint)
 }
 
 // wordsBehind are the second words of commands that begin with this one.

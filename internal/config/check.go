@@ -100,8 +100,8 @@ func checkFile(path string) error {
 	return nil
 }
 
-// namespaceBytes is the longest name that limits.namespace_name_bytes can allow.
-const namespaceBytes = 4096
+// NamespaceBytes is the longest name that limits.namespace_name_bytes can allow.
+const NamespaceBytes = 4096
 
 // checkNamespaces refuses what no namespace's name could match: a plugin that was meant to be asked
 // would not be.
@@ -116,8 +116,8 @@ func checkNamespaces(patterns []string) error {
 			return errors.New(`must hold names of namespaces, or beginnings that end in "*", but has ""`)
 		case strings.Contains(name, "*"):
 			return fmt.Errorf(`must hold names with "*" at the end only, but has %q`, p)
-		case len(name) > namespaceBytes:
-			return fmt.Errorf("must hold names of at most %s bytes, but has one of %s", FormatInteger(namespaceBytes), FormatInteger(int64(len(name))))
+		case len(name) > NamespaceBytes:
+			return fmt.Errorf("must hold names of at most %s bytes, but has one of %s", FormatInteger(NamespaceBytes), FormatInteger(int64(len(name))))
 		case strings.ContainsFunc(name, unicode.IsControl):
 			return fmt.Errorf("must hold names without control characters, but has %q", p)
 		}

@@ -33,15 +33,22 @@ type tableFault struct {
 	what string
 }
 
-func (fs tableFaults) Error() string {
-	lines := make([]string, len(fs))
+func (fs tableFaults) Error() string { return errors.Join(fs.Unwrap()...).Error() }
+
+// Unwrap gives each fault by itself.
+func (fs tableFaults) Unwrap() []error {
+	all := make([]error, len(fs))
 	for i, f := range fs {
-		lines[i] = f.what
-		if len(f.path) > 0 {
-			lines[i] = join(f.path) + " " + f.what
-		}
+		all[i] = f
 	}
-	return strings.Join(lines, "\n")
+	return all
+}
+
+func (f tableFault) Error() string {
+	if len(f.path) == 0 {
+		return f.what
+	}
+	return join(f.path) + " " + f.what
 }
 
 // parseTable reads a JSON object as if its values had been written in TOML, so that tableJSON has the same
@@ -142,8 +149,8 @@ func (c *converter) value(v any, path []segment, depth int) any {
 	switch v := v.(type) {
 	case map[string]any:
 		out := make(map[string]any, len(v))
-		for name, item := range v {
-			at := append(path, segment{name: name})
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			item, at := v[name], append(path, segment{name: name})
 			if name == "" {
 				// The library can lose what is in an array of that name.
 				c.faults = append(c.faults, tableFault{at, "is an empty key: give it a name"})

@@ -14,9 +14,7 @@ const (
 
 	bufferBytes = 64 << 10 // of the buffer that a guest lends for questions
 
-	reasonBytes    = 256 // of a text that is passed on
-	principalBytes = 256
-	contextBytes   = 4096
+	reasonBytes = 256 // of a text that is passed on
 
 	headerBytes      = 64 // of a question's fixed part
 	resourceBytes    = 12 // of an entry in a table of resources
@@ -199,7 +197,7 @@ func readIdentity(b []byte) (id Identity, ok bool) {
 	}
 	ttl, principal, context := le.Uint32(b), int(le.Uint16(b[4:])), int(le.Uint16(b[6:]))
 	b = b[identityMinBytes:]
-	if len(b) != principal+context || principal < 1 || principal > principalBytes || context > contextBytes {
+	if len(b) != principal+context || principal < 1 || principal > PrincipalBytes || context > ContextBytes {
 		return Identity{}, false
 	}
 	if !isPrincipal(b[:principal]) {

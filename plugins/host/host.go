@@ -92,6 +92,12 @@ const (
 	Credential                  // given in the protocol's own greeting
 )
 
+// Bounds of an Identity.
+const (
+	PrincipalBytes = 256
+	ContextBytes   = 4096
+)
+
 // Identity is who a client is. Its strings are copies.
 type Identity struct {
 	Authenticated bool          // a plugin with the authenticate hook allowed it

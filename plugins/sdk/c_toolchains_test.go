@@ -16,20 +16,6 @@ import (
 
 const guestInC = "c/conformance/guest.c"
 
-func TestGuestInCPasses(t *testing.T) {
-	for _, flags := range [][]string{
-		{"-Wpedantic", "-Wconversion", "-Wundef"},
-		{"-std=c99", "-Wpedantic"},
-		{"-O0"},
-		{"-Oz"},
-		{"-mbulk-memory", "-msign-ext"},
-		{"-xc++", "-std=c++11"},
-		{"-xc++", "-std=c++20"},
-	} {
-		require.NoError(t, conformance.Run(t.Context(), build.C(t, guestInC, flags...)), "%q", flags)
-	}
-}
-
 // TestHeaderInTwoFilesOfAPlugin has the hook in one and what it asks in the other.
 func TestHeaderInTwoFilesOfAPlugin(t *testing.T) {
 	second := filepath.Join(t.TempDir(), "second.c")

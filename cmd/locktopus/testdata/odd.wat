@@ -2,8 +2,9 @@
 ;;
 ;; normalize: l makes the letters A to Z small; the others do that too, and put one more segment behind each
 ;; path, whose letter is the reason: g always (growing), c if this instance was asked before (counting), s if the
-;; path before began with another letter (sticking to it), m if it is wanted for writing (by mode), n if there is
-;; more than one path (by number), e (where the path is to end, nothing: malformed). u changes nothing.
+;; path before began with another letter (sticking to it), p if authorize was asked before (partial), m if it is
+;; wanted for writing (by mode), n if there is more than one path (by number), e (where the path is to end,
+;; nothing: malformed). u changes nothing.
 ;;
 ;; authenticate: i names alice, with a context, for an hour; a names nobody; any other denies with code 3.
 ;; authorize: t traps, w goes on for ever, f reports a fault, b answers nonsense, o logs something strange; d denies.
@@ -18,6 +19,7 @@
   (global $answer i32 (i32.const 131072))
   (global $calls (mut i32) (i32.const 0))
   (global $before (mut i32) (i32.const 0))
+  (global $authorized (mut i32) (i32.const 0))
 
   (data (i32.const 16) "not this one")
   (data (i32.const 32) "\10\0e\00\00\05\00\0a\00alicerole=admin") ;; 3600 s, 5 and 10 bytes
@@ -44,6 +46,7 @@
 
   (func (export "locktopus_authorize") (param i32) (result i64)
     (local $what i32)
+    (global.set $authorized (i32.const 1))
     (local.set $what (call $letter))
     (if (i32.eq (local.get $what) (i32.const 0x74)) (then (unreachable))) ;; t
     (if (i32.eq (local.get $what) (i32.const 0x77)) (then (loop $for_ever (br $for_ever)))) ;; w
@@ -89,6 +92,7 @@
     (local $first i32) (local $last i32)
     (if (i32.eq (local.get $what) (i32.const 0x67)) (then (return (i32.const 1)))) ;; g
     (if (i32.eq (local.get $what) (i32.const 0x63)) (then (return (i32.ne (global.get $calls) (i32.const 0))))) ;; c
+    (if (i32.eq (local.get $what) (i32.const 0x70)) (then (return (global.get $authorized)))) ;; p
     (if (i32.eq (local.get $what) (i32.const 0x6d)) ;; m
       (then (return (i32.eq (i32.load8_u (local.get $entry)) (i32.const 1)))))
     (if (i32.eq (local.get $what) (i32.const 0x6e)) ;; n
