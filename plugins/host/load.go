@@ -57,14 +57,15 @@ type Report struct {
 
 // read reads the file, a byte more than allowed at most, and takes its digest.
 func (l *loading) read() error {
+	// Looked at before it is opened: opening a named pipe waits for a writer.
+	if info, err := os.Stat(l.spec.Path); err == nil && !info.Mode().IsRegular() {
+		return errors.New("it is no regular file")
+	}
 	f, err := os.Open(l.spec.Path)
 	if err != nil {
 		return bareError(err)
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err == nil && !info.Mode().IsRegular() {
-		return errors.New("it is no regular file")
-	}
 	if l.bin, err = io.ReadAll(io.LimitReader(f, int64(l.spec.Limits.ModuleBytes)+1)); err != nil {
 		return bareError(err)
 	}
