@@ -36,6 +36,21 @@ var projects = map[string]Project{
 		Build: "clang --target=wasm32 -O2 -nostdlib -Wl,--no-entry -Wl,--stack-first -Wl,--strip-all -o plugin.wasm plugin.c",
 		Needs: "clang and wasm-ld (Debian: `clang`, `lld`), and no C library",
 	},
+	"rust": {
+		Language: "Rust", Source: "plugin.rs", SDK: "locktopus.rs",
+		Build: "rustc --edition=2021 --target=wasm32-unknown-unknown --crate-type=cdylib -Copt-level=3 -Clto -Cpanic=abort -Cstrip=symbols -o plugin.wasm plugin.rs",
+		Needs: "rustc with that target (`rustup target add wasm32-unknown-unknown`; Debian: `rustc`, `libstd-rust-dev-wasm32`), and no crate",
+	},
+	"assemblyscript": {
+		Language: "AssemblyScript", Source: "plugin.ts", SDK: "locktopus.ts",
+		Build: "asc plugin.ts -O3 -o plugin.wasm",
+		Needs: "`asc` (`npm install -g assemblyscript@0.28`), and no other package",
+	},
+	"zig": {
+		Language: "Zig", Source: "plugin.zig", SDK: "locktopus.zig",
+		Build: "zig build-lib -target wasm32-freestanding -dynamic -rdynamic -O ReleaseSafe -fstrip -femit-bin=plugin.wasm plugin.zig",
+		Needs: "Zig 0.11; later ones say `build-exe -fno-entry --stack 65536` instead of `build-lib -dynamic`",
+	},
 	"wat": {
 		Language: "WebAssembly text", Source: "plugin.wat",
 		Build: "wat2wasm -o plugin.wasm plugin.wat",
