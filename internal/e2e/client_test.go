@@ -18,6 +18,8 @@ import (
 	coder "github.com/coder/websocket"
 	gorilla "github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
+
+	"github.com/locktopus-project/locktopus/v2/internal/oracle"
 )
 
 // client is what the tests need of a WebSocket library. Send and Recv may be called at once by one
@@ -208,13 +210,10 @@ func reset(c net.Conn) {
 }
 
 // resource is one member of a lock request.
-type resource struct {
-	write bool
-	path  []string
-}
+type resource = oracle.Resource
 
-func write(path ...string) resource { return resource{true, path} }
-func read(path ...string) resource  { return resource{false, path} }
+func write(path ...string) resource { return resource{Write: true, Path: path} }
+func read(path ...string) resource  { return resource{Path: path} }
 
 // lockText is a lock request.
 func lockText(rs ...resource) string {
@@ -224,11 +223,11 @@ func lockText(rs ...resource) string {
 	}
 	all := make([]wire, len(rs))
 	for i, r := range rs {
-		all[i] = wire{"read", r.path}
-		if r.write {
+		all[i] = wire{"read", r.Path}
+		if r.Write {
 			all[i].Type = "write"
 		}
-		if r.path == nil {
+		if r.Path == nil {
 			all[i].Path = []string{}
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/stretchr/testify/require"
 
+	"github.com/locktopus-project/locktopus/v2/internal/oracle"
 	"github.com/locktopus-project/locktopus/v2/internal/testseed"
 )
 
@@ -67,7 +68,7 @@ type world struct {
 	news      chan struct{} // holds one when a request was acquired
 
 	mu      sync.Mutex // guards history, its records, and broken
-	history []*record
+	history []*oracle.Record
 	broken  []string // what went wrong with members themselves
 }
 
@@ -124,7 +125,7 @@ func (w *world) owed() (all []string) {
 	if len(w.broken) > 0 {
 		w.t.Fatal(strings.Join(w.broken, "\n"))
 	}
-	for _, r := range owed(w.history) {
+	for _, r := range oracle.Owed(w.history) {
 		all = append(all, r.String())
 	}
 	return all
@@ -135,8 +136,8 @@ func (w *world) count(space string) (holding, waiting int) {
 	defer w.mu.Unlock()
 	for _, r := range w.history {
 		switch {
-		case r.space != space || r.how != alive:
-		case r.acquired != 0:
+		case r.Space != space || r.How != oracle.Alive:
+		case r.Acquired != 0:
 			holding++
 		default:
 			waiting++
@@ -148,7 +149,7 @@ func (w *world) count(space string) (holding, waiting int) {
 func (w *world) verdicts() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return append(judge(w.history), w.broken...)
+	return append(oracle.Judge(w.history), w.broken...)
 }
 
 func (w *world) summary() string {
@@ -157,13 +158,13 @@ func (w *world) summary() string {
 	n := map[string]int{}
 	for _, r := range w.history {
 		n["requests"]++
-		if r.acquired != 0 {
+		if r.Acquired != 0 {
 			n["acquired"]++
 		}
-		if r.how == dropped {
+		if r.How == oracle.Dropped {
 			n["dropped"]++
 		}
-		if r.held != 0 {
+		if r.Held != 0 {
 			n["abandoned"]++
 		}
 	}
@@ -173,7 +174,7 @@ func (w *world) summary() string {
 // event is what a member's connection brings.
 type event struct {
 	answer
-	at  moment
+	at  oracle.Moment
 	err error
 }
 
@@ -188,7 +189,7 @@ type member struct {
 	conn    *rawClient // nil: not connected
 	events  chan event
 	abandon time.Duration
-	current *record // alive: held, or waited for
+	current *oracle.Record // alive: held, or waited for
 
 	quiet, quieted chan struct{}
 }
@@ -222,7 +223,7 @@ func (m *member) turn() bool {
 		return true
 	case m.current == nil:
 		return m.connect() && m.begin()
-	case m.current.acquired == 0:
+	case m.current.Acquired == 0:
 		return m.wait()
 	}
 	return m.finish()
@@ -266,7 +267,7 @@ func receive(c *rawClient, events chan<- event) {
 	defer close(events)
 	for {
 		text, err := c.Recv()
-		e := event{at: now(), err: err}
+		e := event{at: oracle.Now(), err: err}
 		if err == nil {
 			e.answer, e.err = parseAnswer(text)
 		}
@@ -285,9 +286,9 @@ func (m *member) draw() []resource {
 		if m.rng.IntN(100) == 0 {
 			depth = 0
 		}
-		rs[i].write = m.rng.IntN(2) == 0
+		rs[i].Write = m.rng.IntN(2) == 0
 		for range depth {
-			rs[i].path = append(rs[i].path, string(rune('a'+m.rng.IntN(6))))
+			rs[i].Path = append(rs[i].Path, string(rune('a'+m.rng.IntN(6))))
 		}
 	}
 	return rs
@@ -295,36 +296,36 @@ func (m *member) draw() []resource {
 
 // begin asks for a lock; now and then it takes the request back in the same packet, or goes at once.
 func (m *member) begin() bool {
-	r := &record{space: m.space, member: m.n, resources: m.draw(), asked: now()}
+	r := &oracle.Record{Space: m.space, Member: m.n, Resources: m.draw(), Asked: oracle.Now()}
 	m.w.mu.Lock()
 	m.w.history = append(m.w.history, r)
 	m.w.mu.Unlock()
 	m.current = r
 	switch fate := m.rng.IntN(100); {
 	case fate < 5:
-		m.end(released)
-		both := append(frame(ws.OpText, true, []byte(lockText(r.resources...))), frame(ws.OpText, true, []byte(releaseText))...)
+		m.end(oracle.Released)
+		both := append(frame(ws.OpText, true, []byte(lockText(r.Resources...))), frame(ws.OpText, true, []byte(releaseText))...)
 		return m.check(m.conn.write(both)) && m.answered(r) && m.ready(r)
 	case fate < 7:
-		return m.check(m.conn.Send(lockText(r.resources...))) && m.leave()
+		return m.check(m.conn.Send(lockText(r.Resources...))) && m.leave()
 	}
-	return m.check(m.conn.Send(lockText(r.resources...))) && m.answered(r)
+	return m.check(m.conn.Send(lockText(r.Resources...))) && m.answered(r)
 }
 
 // answered takes the answer to a lock.
-func (m *member) answered(r *record) bool {
+func (m *member) answered(r *oracle.Record) bool {
 	e := <-m.events
 	if !m.check(e.err) {
 		return false
 	}
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()
-	r.id, r.answered = e.id, e.at
+	r.ID, r.Answered = e.id, e.at
 	switch {
 	case e.action != "lock", e.state != "acquired" && e.state != "enqueued":
 		return m.fail("answer %+v to a lock", e.answer)
-	case e.state == "acquired" && r.how == alive:
-		r.acquired = e.at
+	case e.state == "acquired" && r.How == oracle.Alive:
+		r.Acquired = e.at
 	}
 	return true
 }
@@ -358,10 +359,10 @@ func (m *member) granted(e event) bool {
 	}
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()
-	if want := (answer{m.current.id, "lock", "acquired"}); e.answer != want {
+	if want := (answer{m.current.ID, "lock", "acquired"}); e.answer != want {
 		return m.fail("got %+v, want %+v", e.answer, want)
 	}
-	m.current.acquired = e.at
+	m.current.Acquired = e.at
 	select {
 	case m.w.news <- struct{}{}:
 	default:
@@ -380,7 +381,7 @@ func (m *member) finish() bool {
 // giveBack releases, and takes the answer unless the connection is dropped behind the release.
 func (m *member) giveBack() bool {
 	r := m.current
-	m.end(released)
+	m.end(oracle.Released)
 	if !m.check(m.conn.Send(releaseText)) {
 		return false
 	}
@@ -393,9 +394,9 @@ func (m *member) giveBack() bool {
 }
 
 // ready takes the answer to a release, and a grant that crossed it.
-func (m *member) ready(r *record) bool {
+func (m *member) ready(r *oracle.Record) bool {
 	e := <-m.events
-	if r.acquired == 0 && e.answer == (answer{r.id, "lock", "acquired"}) {
+	if r.Acquired == 0 && e.answer == (answer{r.ID, "lock", "acquired"}) {
 		e = <-m.events
 	}
 	if !m.check(e.err) {
@@ -403,7 +404,7 @@ func (m *member) ready(r *record) bool {
 	}
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()
-	if want := (answer{r.id, "release", "ready"}); e.answer != want {
+	if want := (answer{r.ID, "release", "ready"}); e.answer != want {
 		return m.fail("got %+v, want %+v", e.answer, want)
 	}
 	return true
@@ -411,7 +412,7 @@ func (m *member) ready(r *record) bool {
 
 // leave drops the connection in one of the ways that connections are dropped.
 func (m *member) leave() bool {
-	m.end(dropped)
+	m.end(oracle.Dropped)
 	ways := 2
 	if m.w.late.Load() {
 		ways = 3
@@ -449,13 +450,13 @@ func drain(events <-chan event) {
 
 // end is called before the server can know: from here on the member claims nothing but that an
 // acquired lock stays locked for its abandon timeout if the connection is dropped.
-func (m *member) end(how ending) {
+func (m *member) end(how oracle.Ending) {
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()
 	r := m.current
-	r.how, r.ended = how, now()
-	if how == dropped && r.acquired != 0 {
-		r.held = r.ended + moment(m.abandon)
+	r.How, r.Ended = how, oracle.Now()
+	if how == oracle.Dropped && r.Acquired != 0 {
+		r.Held = r.Ended + oracle.Moment(m.abandon)
 	}
 	m.current = nil
 }
@@ -465,7 +466,7 @@ func (m *member) listen() {
 	m.quiet, m.quieted = make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(m.quieted)
-		for m.current != nil && m.current.acquired == 0 {
+		for m.current != nil && m.current.Acquired == 0 {
 			select {
 			case e := <-m.events:
 				if !m.granted(e) {

@@ -61,6 +61,7 @@ var imports = map[string][]string{
 	"internal/testseed":               {},
 	"internal/example":                {},
 	"internal/e2e":                    {},
+	"internal/oracle":                 {},
 	"bench":                           {"wsnet", "golang.org/x/sys/unix"},
 	"cmd/locktopus": {
 		"internal/server", "internal/config", "internal/fence", "engine", "wsnet", "plugins/host", "plugins/sdk",
