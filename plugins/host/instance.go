@@ -88,9 +88,11 @@ func instanceOf(ctx context.Context) *instance { return ctx.Value(instanceKey{})
 // start makes an instance ready for calls of its hooks. All of it together may take Limits.Init.
 func (p *plugin) start() (*instance, error) {
 	i := &instance{Context: context.Background(), plugin: p, limit: p.limits.Init}
-	ctx := experimental.WithMemoryAllocator(i, allocator{})
+	memory := &allocator{}
+	ctx := experimental.WithMemoryAllocator(i, memory)
 	module, err := p.runtime.InstantiateModule(ctx, p.code, wazero.NewModuleConfig().WithName("").WithStartFunctions(exportInitialize))
 	if err != nil {
+		memory.free()
 		return nil, i.startError("start", err)
 	}
 	i.module, i.memory = module, module.Memory()

@@ -2,19 +2,36 @@
 
 package host
 
-import "golang.org/x/sys/unix"
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// hugePage is the size of large pages, and the alignment that they need.
+const hugePage = 2 << 20
 
 // reserve takes address space for n bytes that costs memory only as it is used. It returns nil if
 // the system doesn't give it.
-func reserve(n uint64) []byte {
+//
+// What lies behind the first hugePage comes in large pages where there are any. A guest that touches 16 MiB for
+// the first time takes 4096 faults otherwise: some milliseconds at best, 60 in a virtual machine without
+// nested paging, and all of them between two looks at the clock. The beginning comes in small pages, because
+// most guests are small and would take ten times the memory.
+func reserve(n uint64) *reserved {
 	if n == 0 || n > 1<<32 {
 		return nil
 	}
-	b, err := unix.Mmap(-1, 0, int(n), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	all, err := unix.Mmap(-1, 0, int(n)+hugePage, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
 	if err != nil {
 		return nil
 	}
-	return b
+	skip := -uintptr(unsafe.Pointer(unsafe.SliceData(all))) % hugePage
+	b := all[skip:][:n]
+	if n > hugePage {
+		preferLargePages(b[hugePage:])
+	}
+	return &reserved{b, all}
 }
 
 func unreserve(b []byte) {
