@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -56,8 +57,7 @@ func (g *Gate) Load(specs []Spec) error {
 	if err != nil {
 		return err
 	}
-	old := g.current.Swap(next)
-	g.retire(old, next)
+	g.retire(g.current.Swap(next).without(next))
 	return nil
 }
 
@@ -78,7 +78,7 @@ func (g *Gate) load(specs []Spec) (*generation, error) {
 		next.hooks |= p.hooks
 	}
 	if len(faults) > 0 {
-		g.retire(next, old)
+		g.retire(next.without(old))
 		return nil, errors.Join(faults...)
 	}
 	return next, nil
@@ -119,16 +119,33 @@ func (p *plugin) same(spec *Spec) bool {
 		bytes.Equal(p.config, spec.Config) && (p.config == nil) == (spec.Config == nil)
 }
 
-// retire ends the plugins of a generation that aren't in another, in the background. g.mu is held.
-func (g *Gate) retire(old, next *generation) {
-	if old == nil {
-		return
+// without are a generation's plugins that aren't in another.
+func (gen *generation) without(other *generation) (gone []*plugin) {
+	if gen == nil {
+		return nil
 	}
-	for _, p := range old.plugins {
-		if next == nil || !slices.Contains(next.plugins, p) {
-			g.retiring.Go(p.retire)
+	for _, p := range gen.plugins {
+		if other == nil || !slices.Contains(other.plugins, p) {
+			gone = append(gone, p)
 		}
 	}
+	return gone
+}
+
+// retire ends plugins in the background. g.mu is held.
+//
+// wazero leaves compiled code to a finalizer, and a server that allocates nothing may not collect garbage for
+// minutes. So a collection is asked for.
+func (g *Gate) retire(gone []*plugin) {
+	if len(gone) == 0 {
+		return
+	}
+	g.retiring.Go(func() {
+		for _, p := range gone {
+			p.retire()
+		}
+		runtime.GC()
+	})
 }
 
 // Stats are the plugins' counters in the order of the chain.
@@ -169,7 +186,7 @@ func (g *Gate) Close() {
 	g.mu.Lock()
 	if !g.closed {
 		g.closed = true
-		g.retire(g.current.Swap(&generation{closed: true}), nil)
+		g.retire(g.current.Swap(&generation{closed: true}).without(nil))
 	}
 	g.mu.Unlock()
 	g.retiring.Wait()

@@ -178,16 +178,20 @@ func (p *plugin) retire() {
 	p.release()
 }
 
-// release gives back what a plugin without instances has.
+// release gives back what a plugin without instances has. Of its code there is no way to do so: see
+// Gate.retire.
 func (p *plugin) release() {
 	ctx := context.Background()
 	if p.code != nil {
 		_ = p.code.Close(ctx)
 	}
-	_ = p.runtime.Close(ctx)
+	if p.runtime != nil {
+		_ = p.runtime.Close(ctx)
+	}
 	if p.cache != nil {
 		_ = p.cache.Close(ctx)
 	}
+	p.code, p.runtime, p.cache = nil, nil, nil
 }
 
 // Ways in which a call can end without an answer that counts. Their texts go to clients.
@@ -225,6 +229,7 @@ func (p *plugin) call(c *Caller, hook func(*instance) api.Function, ask question
 	c.writer = writer{b: buffer} // kept there because what is handed to ask would escape
 	length := ask(&c.writer)
 	if length == 0 {
+		clear(buffer) // of what did fit: credentials, maybe
 		return errTooLong
 	}
 	s.calls++
