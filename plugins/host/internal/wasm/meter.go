@@ -36,7 +36,7 @@ type meter struct {
 	effort  float64 // of compiling what has been rewritten, in milliseconds
 }
 
-// Meter rewrites the module, which the compiler must have found valid. What is charged for, and what may run
+// Meter rewrites the module. If that isn't valid, what comes out isn't either. What is charged for, and what may run
 // without a charge, the package's documentation says. The Module itself stays as it is.
 func (m *Module) Meter(o Metering) ([]byte, Cost, error) {
 	if err := m.reserved(o); err != nil {

@@ -2,6 +2,21 @@ package wasm
 
 import "unicode/utf8"
 
+// nameBytes is how much of a function's name is kept: traces have dozens of them, and a log line for each trap.
+const nameBytes = 200
+
+// cutName cuts a name between runes.
+func cutName(name []byte) []byte {
+	if len(name) <= nameBytes {
+		return name
+	}
+	end := nameBytes
+	for !utf8.RuneStart(name[end]) {
+		end--
+	}
+	return name[:end]
+}
+
 // appendNames appends a name section with the function names of the one given, or nothing if it is damaged:
 // names only serve people. Functions that are not imported move up by shift.
 func (m *Module) appendNames(to []byte, s *section, shift int) []byte {
@@ -31,6 +46,7 @@ func (m *Module) appendFunctionNames(to []byte, r *reader, shift int) []byte {
 		if int(fn) >= m.imported() {
 			fn += uint32(shift)
 		}
+		name = cutName(name)
 		list = append(appendU32(appendU32(list, fn), uint32(len(name))), name...)
 	}
 	if r.err != nil {

@@ -110,7 +110,7 @@ func (c *checker) importSection(r *reader) {
 	c.Imports = make([]Import, 0, n)
 	for range n {
 		at := r.p
-		i := Import{Module: r.name(), Name: r.name(), Kind: Kind(r.byte())}
+		i := Import{Module: c.name(r), Name: c.name(r), Kind: Kind(r.byte())}
 		if r.err != nil {
 			return
 		}
@@ -126,6 +126,16 @@ func (c *checker) importSection(r *reader) {
 		c.Imports = append(c.Imports, i)
 		c.funcs = append(c.funcs, t)
 	}
+}
+
+// name reads a name that will stand in errors.
+func (c *checker) name(r *reader) string {
+	at := r.p
+	name := r.name()
+	if len(name) > c.lim.NameBytes {
+		r.failAt(at, "a name of %d bytes, %d are allowed", len(name), c.lim.NameBytes)
+	}
+	return name
 }
 
 func (c *checker) signatureIndex(r *reader) uint32 {
@@ -235,7 +245,7 @@ func (c *checker) exportSection(r *reader) {
 	c.Exports = make([]Export, 0, n)
 	for range n {
 		at := r.p
-		e := Export{Name: r.name(), Kind: Kind(r.byte()), index: r.u32()}
+		e := Export{Name: c.name(r), Kind: Kind(r.byte()), index: r.u32()}
 		if r.err != nil {
 			return
 		}

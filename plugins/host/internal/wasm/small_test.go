@@ -1,7 +1,9 @@
 package wasm
 
 import (
+	"bytes"
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -100,6 +102,24 @@ func TestNamesOfFunctionsStay(t *testing.T) {
 	out, _, err := m.Meter(metering)
 	require.NoError(t, err)
 	require.Equal(t, section(list(2)), out[len(out)-len(section(list(2))):])
+}
+
+// TestLongNamesOfFunctionsAreCut keeps a trace from becoming a flood.
+func TestLongNamesOfFunctionsAreCut(t *testing.T) {
+	b := &build{}
+	b.run()
+	for name, want := range map[string]string{
+		strings.Repeat("f", nameBytes):            strings.Repeat("f", nameBytes),
+		strings.Repeat("f", 1<<20):                strings.Repeat("f", nameBytes),
+		"f" + strings.Repeat("ü", nameBytes):      "f" + strings.Repeat("ü", nameBytes/2-1),
+		strings.Repeat("f", nameBytes-1) + "🙂fff": strings.Repeat("f", nameBytes-1),
+	} {
+		b.custom = [][]byte{nameSection(code(1, 0, name))}
+		m, err := Check(b.bytes(), Limits{})
+		require.NoError(t, err)
+		list := code(1, 0, want)
+		require.True(t, bytes.HasSuffix(m.Bytes, code("name", 1, u(len(list)), list)), "%d bytes", len(name))
+	}
 }
 
 // TestDamagedNamesGo drops names rather than modules.

@@ -15,6 +15,7 @@ type Limits struct {
 	TableElements int // of all tables at the start together
 	Globals       int
 	Exports       int
+	NameBytes     int // of an import's or an export's name
 	Segments      int // of data, and of elements
 	Elements      int // of all element segments together
 	Locals        int // of a function, parameters included
@@ -46,6 +47,7 @@ var DefaultLimits = Limits{
 	TableElements:  100_000,
 	Globals:        10_000,
 	Exports:        10_000,
+	NameBytes:      1_000,
 	Segments:       100_000,
 	Elements:       200_000,
 	Locals:         2_048,
