@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 
 	"github.com/tetratelabs/wazero"
@@ -18,18 +19,43 @@ const cacheFiles = 64
 // write to it.
 func openCache(dir string) (wazero.CompilationCache, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("the directory of compiled plugins cannot be made: %w", err)
+		return nil, err
 	}
-	trimCache(dir)
-	cache, err := wazero.NewCompilationCacheWithDir(dir)
+	dir, err := filepath.EvalSymlinks(dir)
+	if err == nil {
+		err = checkPrivate(dir)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("the directory of compiled plugins cannot be used: %w", err)
+		return nil, err
 	}
-	return cache, nil
+	trimCache(dir, cacheFiles)
+	return wazero.NewCompilationCacheWithDir(dir)
 }
 
-// trimCache removes the oldest files of too many. What can't be removed stays: it does no harm.
-func trimCache(dir string) {
+// emptyCache removes what can't be used, so that the next start finds a directory that can. What isn't ours
+// alone is left alone.
+func emptyCache(dir string) {
+	if checkPrivate(dir) == nil {
+		trimCache(dir, 0)
+	}
+}
+
+// checkPrivate refuses directories that others may write to, as far as the system's mode bits tell.
+func checkPrivate(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil && info.Mode().Perm()&0o022 != 0 && runtime.GOOS != "windows" {
+			err = fmt.Errorf("others may write to %s (%v), and what lies there is executed", path, info.Mode())
+		}
+		return err
+	})
+}
+
+// trimCache removes the oldest files if there are more. What can't be removed stays: it does no harm.
+func trimCache(dir string, most int) {
 	type file struct {
 		path string
 		info fs.FileInfo
@@ -44,11 +70,11 @@ func trimCache(dir string) {
 		}
 		return nil
 	})
-	if len(files) <= cacheFiles {
+	if len(files) <= most {
 		return
 	}
 	slices.SortFunc(files, func(a, b file) int { return cmp.Compare(b.info.ModTime().UnixNano(), a.info.ModTime().UnixNano()) })
-	for _, f := range files[cacheFiles:] {
+	for _, f := range files[most:] {
 		_ = os.Remove(f.path)
 	}
 }

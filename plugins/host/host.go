@@ -15,7 +15,7 @@ const (
 	Normalize                      // for each lock request, first: what do its paths really mean?
 )
 
-// Limits bound what a plugin may use. Zero values are replaced by DefaultLimits'.
+// Limits bound what a plugin may use. Zero values are replaced by DefaultLimits', but for LogLines: 0 are none.
 type Limits struct {
 	ModuleBytes int           // of the file
 	MemoryBytes int64         // of an instance's linear memory; rounded up to pages of 64 KiB

@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -57,15 +58,16 @@ type Report struct {
 
 // read reads the file, a byte more than allowed at most, and takes its digest.
 func (l *loading) read() error {
-	// Looked at before it is opened: opening a named pipe waits for a writer.
-	if info, err := os.Stat(l.spec.Path); err == nil && !info.Mode().IsRegular() {
-		return errors.New("it is no regular file")
-	}
-	f, err := os.Open(l.spec.Path)
+	// Opening a named pipe would wait for a writer, and what was looked at before it is opened may be another
+	// file by then.
+	f, err := os.OpenFile(l.spec.Path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return bareError(err)
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err == nil && !info.Mode().IsRegular() {
+		return errors.New("it is no regular file")
+	}
 	if l.bin, err = io.ReadAll(io.LimitReader(f, int64(l.spec.Limits.ModuleBytes)+1)); err != nil {
 		return bareError(err)
 	}
@@ -101,6 +103,9 @@ func (l *loading) load() (*plugin, error) {
 		return nil, err
 	}
 	metered, err := l.meter()
+	if err == nil {
+		err = l.validate()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -126,20 +131,17 @@ func (l *loading) load() (*plugin, error) {
 	return p, nil
 }
 
-// check judges the module without running or compiling anything of it, but for what wazero does to
-// validate it.
+// check judges the module by its structure and by what it offers and needs.
 func (l *loading) check() (err error) {
 	if l.module, err = wasm.Check(l.bin, wasm.Limits{}); err != nil {
 		return err
 	}
 	l.report.Functions, l.report.CodeBytes = l.module.Functions, l.module.CodeBytes
-	if err := errors.Join(l.checkImports(), l.checkExports(), l.checkMemory()); err != nil {
-		return err
-	}
-	return l.validate()
+	return errors.Join(l.checkImports(), l.checkExports(), l.checkMemory(), l.checkConfig())
 }
 
-// validate has wazero judge the original module: metering trusts that it is valid.
+// validate has wazero judge the original module, for it speaks of its author's functions by their numbers. It
+// comes behind metering, which refuses what would take too long here too.
 func (l *loading) validate() error {
 	ctx := context.Background()
 	r := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigInterpreter().WithMemoryLimitPages(l.pages()))
@@ -151,7 +153,7 @@ func (l *loading) validate() error {
 }
 
 func (l *loading) pages() uint32 {
-	return uint32((l.spec.Limits.MemoryBytes + pageBytes - 1) / pageBytes)
+	return uint32(min((l.spec.Limits.MemoryBytes+pageBytes-1)/pageBytes, 1<<16))
 }
 
 // checkImports names all imports that aren't offered.
@@ -171,6 +173,9 @@ func (l *loading) checkImports() error {
 	if len(unknown) == 0 {
 		return nil
 	}
+	if more := len(unknown) - importsNamed; more > 0 {
+		unknown = append(unknown[:importsNamed], fmt.Sprintf("and %d more", more))
+	}
 	hint := ""
 	if slices.ContainsFunc(l.module.Imports, func(im wasm.Import) bool {
 		return im.Module == "wasi_unstable" || strings.HasPrefix(im.Module, "wasi:")
@@ -179,6 +184,8 @@ func (l *loading) checkImports() error {
 	}
 	return fmt.Errorf("it imports what this server doesn't offer: %s%s", strings.Join(unknown, ", "), hint)
 }
+
+const importsNamed = 20 // in an error; who has more has another problem
 
 func signature(params, results []wasm.ValueType) string {
 	return "(" + typeList(params) + ") -> (" + typeList(results) + ")"
@@ -263,6 +270,13 @@ func (l *loading) checkMemory() error {
 	return nil
 }
 
+func (l *loading) checkConfig() error {
+	if n := len(l.spec.Config); n > bufferBytes {
+		return fmt.Errorf("its configuration has %d bytes as JSON, and a plugin's buffer holds %d", n, bufferBytes)
+	}
+	return nil
+}
+
 func (l *loading) meter() ([]byte, error) {
 	metered, cost, err := l.module.Meter(wasm.Metering{
 		Slice: fuelSlice, FuelExport: fuelExport, RefuelModule: refuelModule, RefuelName: refuelName, TableMax: tableElements,
@@ -274,29 +288,45 @@ func (l *loading) meter() ([]byte, error) {
 	return metered, nil
 }
 
-// compile makes a runtime of the plugin's own, so that everything goes when it is closed.
+// compile compiles a module, or finds it compiled. A directory of compiled modules that can't be used, because
+// the disk is full or somebody else has written there, costs time and nothing else.
 func (l *loading) compile(p *plugin, metered []byte) error {
-	ctx := context.Background()
 	begun := monotonic()
-	config := wazero.NewRuntimeConfigCompiler().WithMemoryLimitPages(l.pages())
-	if l.options.CacheDir != "" {
-		cache, err := openCache(l.options.CacheDir)
-		if err != nil {
-			return err
+	dir := l.options.CacheDir
+	err := l.compileWith(p, metered, dir)
+	if err != nil && dir != "" {
+		useless := err
+		if err = l.compileWith(p, metered, ""); err == nil {
+			l.options.Log.Warn("compiled plugins cannot be kept: they are compiled at each start", "directory", dir, "error", useless)
+			emptyCache(dir)
 		}
-		p.cache, config = cache, config.WithCompilationCache(cache)
-	}
-	p.runtime = wazero.NewRuntimeWithConfig(ctx, config)
-	err := offerFunctions(p.runtime)
-	if err == nil {
-		p.code, err = p.runtime.CompileModule(experimental.WithCompilationWorkers(ctx, 1), metered)
 	}
 	if err != nil {
-		p.release()
 		return fmt.Errorf("it cannot be compiled: %w", err)
 	}
 	l.report.Compile = monotonic() - begun
 	return nil
+}
+
+// compileWith makes a runtime of the plugin's own, so that everything goes when it is closed. Compiled modules
+// are kept in dir; "": nowhere.
+func (l *loading) compileWith(p *plugin, metered []byte, dir string) (err error) {
+	ctx := context.Background()
+	config := wazero.NewRuntimeConfig().WithMemoryLimitPages(l.pages())
+	if dir != "" {
+		if p.cache, err = openCache(dir); err != nil {
+			return err
+		}
+		config = config.WithCompilationCache(p.cache)
+	}
+	p.runtime = wazero.NewRuntimeWithConfig(ctx, config)
+	if err = offerFunctions(p.runtime); err == nil {
+		p.code, err = p.runtime.CompileModule(experimental.WithCompilationWorkers(ctx, 1), metered)
+	}
+	if err != nil {
+		p.release()
+	}
+	return err
 }
 
 // start makes all instances, one after the other: the first that fails is reason enough.
