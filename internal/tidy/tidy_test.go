@@ -43,6 +43,7 @@ var imports = map[string][]string{
 	},
 	"plugins/host/internal/wasm": {},
 	"plugins/internal/build":     {"internal/example"},
+	"plugins/internal/hostile":   {},
 	"plugins/sdk":                {},
 	"plugins/sdk/go":             {},
 	"plugins/sdk/go/conformance": {"plugins/sdk/go"},

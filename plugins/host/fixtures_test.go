@@ -1,9 +1,7 @@
 package host
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"os"
@@ -16,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/locktopus-project/locktopus/v2/plugins/internal/hostile"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -33,49 +33,38 @@ var patient = Limits{Call: time.Hour, Init: time.Hour}
 // impatient limits are for guests that never end.
 var impatient = Limits{Call: time.Millisecond, Init: time.Hour}
 
-// hostile is the guest that does what a question's namespace says.
-func hostile(hooks Hooks, l Limits) Spec {
-	return Spec{Name: "hostile", Path: "testdata/hostile.wasm", Hooks: hooks, Limits: l}
+// mean is the guest that does what a question's namespace says.
+func mean(t testing.TB, hooks Hooks, l Limits) Spec {
+	return Spec{Name: "mean", Path: file(t, hostile.Guest), Hooks: hooks, Limits: l}
 }
 
-// Namespaces that the hostile guest understands; testdata/hostile.wat has them all.
-const (
-	allows      = "o"
-	loops       = "l"
-	unreachable = "A"
-)
-
-// answers is the namespace that has the hostile guest return this.
-func answers(result uint64) string {
-	return string(binary.LittleEndian.AppendUint64([]byte("="), result))
-}
-
-// result is what hooks return, the reverse of unpack.
-func result(a answer) uint64 {
-	return uint64(a.status) | uint64(a.code)<<8 | uint64(a.length)<<16 | uint64(a.at)<<32
-}
-
-// hostileBuffer is where the hostile guest has its buffer, and namespaceAt where in it the namespace of a
-// question without entries begins.
-const (
-	hostileBuffer = 65536
-	hostileMemory = 3 * pageBytes // at the start
-	namespaceAt   = hostileBuffer + headerBytes
-)
-
-// saying is the namespace that has the hostile guest answer with these bytes, which lie in the question.
-func saying(s status, code uint8, text string) string {
-	a := answer{s, code, uint32(len(text)), namespaceAt + 9}
-	return answers(result(a)) + text
-}
-
-// put asks a hook, and nothing but the namespace matters.
+// put asks a hook about one resource. Nothing but the namespace matters.
 func put(c *Caller, hook Hooks, namespace string) Verdict {
 	if hook == Authenticate {
 		_, v := c.Authenticate(&Connect{Namespace: namespace})
 		return v
 	}
-	return c.Judge(&Request{Namespace: namespace, Identity: &alice, Operation: Lock})
+	return c.Judge(&Request{Namespace: namespace, Identity: &alice, Operation: Lock, Resources: oneOf("a")})
+}
+
+// unmended ends the replacing of instances, which takes its time. The test does it, with renew.
+func unmended(g *Gate) *Gate {
+	for _, p := range g.current.Load().plugins {
+		close(p.stop)
+		p.mending.Wait()
+		p.stop = make(chan struct{})
+	}
+	return g
+}
+
+// renew replaces the instances that are gone, of plugins that nobody else mends.
+func renew(t testing.TB, g *Gate) {
+	t.Helper()
+	for _, p := range g.current.Load().plugins {
+		for len(p.work) > 0 {
+			require.True(t, p.replace(<-p.work))
+		}
+	}
 }
 
 // mended waits until all plugins have all their instances.
@@ -138,29 +127,6 @@ func recorded(o Options) (Options, *recorder) {
 	return o, r
 }
 
-// A recipe is what the guest of testdata/steps.wat does before it is asked anything.
-type recipe struct {
-	step, how byte
-	minor     uint32
-	buffer    uint32
-	init      uint64
-}
-
-// goodRecipe is one that can be loaded.
-var goodRecipe = recipe{buffer: 65536, init: uint64(statusAllow)}
-
-func (r recipe) module(t testing.TB) []byte {
-	bin, err := os.ReadFile("testdata/steps.wasm")
-	require.NoError(t, err)
-	at := bytes.Index(bin, []byte("RECIPE\x00\x00........"))
-	require.Positive(t, at)
-	bin[at+8], bin[at+9] = r.step, r.how
-	le.PutUint32(bin[at+12:], r.minor)
-	le.PutUint32(bin[at+16:], r.buffer)
-	le.PutUint64(bin[at+24:], r.init)
-	return bin
-}
-
 // file writes a module into a file of its own.
 func file(t testing.TB, module []byte) string {
 	t.Helper()
@@ -169,13 +135,5 @@ func file(t testing.TB, module []byte) string {
 	return path
 }
 
-// refused is the error of a module that must not be loaded. Nothing of it may be left.
-func refused(t testing.TB, spec Spec) string {
-	t.Helper()
-	g := New(Options{})
-	defer g.Close()
-	err := g.Load([]Spec{spec})
-	require.Error(t, err)
-	require.Nil(t, g.current.Load())
-	return err.Error()
-}
+// oneOf are resources for a question: normalize is about those.
+func oneOf(segments ...string) []Resource { return []Resource{{Mode: Write, Path: path(segments...)}} }

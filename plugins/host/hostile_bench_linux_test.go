@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/locktopus-project/locktopus/v2/plugins/internal/hostile"
 )
 
 // BenchmarkHostile measures how long guests that never end, or go too deep, hold the goroutine that asks
@@ -20,9 +22,9 @@ import (
 // On a busy machine the time on the wall says little. cpu-ms is what the thread really ran, and slice-ms
 // what it ran between two looks at the clock.
 func BenchmarkHostile(b *testing.B) {
-	for _, e := range append(slices.Clone(endless), trapping...) {
-		b.Run(strings.ReplaceAll(e.about, " ", "-"), func(b *testing.B) {
-			reportKills(b, hostile(Authorize, Limits{LogLines: 100}), e.namespace)
+	for _, d := range slices.Concat(hostile.Endless, hostile.Trapping) {
+		b.Run(strings.ReplaceAll(d.About, " ", "-"), func(b *testing.B) {
+			reportKills(b, mean(b, Authorize, Limits{LogLines: 100}), d.Namespace)
 		})
 	}
 }

@@ -43,8 +43,31 @@
   (elem (i32.const 0x6f) $allows) ;; o
   (func $allows (param i32) (result i64) (i64.const 1))
 
-  (elem (i32.const 0x3d) $answers) ;; =, and 8 bytes: the result of the call
-  (func $answers (param i32) (result i64) (i64.load offset=1 align=1 (call $parameters)))
+  (elem (i32.const 0x3d) $answers) ;; =, and 16 digits: the result of the call; and bytes, which are put at 4096
+  (func $answers (param i32) (result i64)
+    (local $from i32) (local $to i32) (local $end i32)
+    (local.set $from (i32.add (call $parameters) (i32.const 17)))
+    (local.set $end (i32.add (call $parameters) (i32.load offset=20 (global.get $buffer))))
+    (local.set $to (i32.const 4096))
+    (block $done
+      (loop $next
+        (br_if $done (i32.ge_u (local.get $from) (local.get $end)))
+        (i64.store8 (local.get $to) (call $hex (local.get $from) (i32.const 2)))
+        (local.set $from (i32.add (local.get $from) (i32.const 2)))
+        (local.set $to (i32.add (local.get $to) (i32.const 1)))
+        (br $next)))
+    (call $hex (i32.add (call $parameters) (i32.const 1)) (i32.const 16)))
+
+  ;; The number that so many hexadecimal digits are, lower-case ones.
+  (func $hex (param $at i32) (param $digits i32) (result i64)
+    (local $value i64) (local $c i32)
+    (loop $next
+      (local.set $c (i32.load8_u (local.get $at)))
+      (local.set $value (i64.or (i64.shl (local.get $value) (i64.const 4)) (i64.extend_i32_u
+        (i32.sub (local.get $c) (select (i32.const 0x57) (i32.const 0x30) (i32.ge_u (local.get $c) (i32.const 0x61)))))))
+      (local.set $at (i32.add (local.get $at) (i32.const 1)))
+      (br_if $next (local.tee $digits (i32.sub (local.get $digits) (i32.const 1)))))
+    (local.get $value))
 
   (elem (i32.const 0x77) $wrecks) ;; w, and a byte: fills the buffer with it, and allows
   (func $wrecks (param i32) (result i64)
@@ -56,10 +79,10 @@
     (global.set $calls (i64.add (global.get $calls) (i64.const 1)))
     (i64.or (i64.const 2) (i64.shl (i64.and (global.get $calls) (i64.const 0xff)) (i64.const 8))))
 
-  (elem (i32.const 0x67) $goesBad) ;; g, and 4 bytes: allows as many times, then never returns
+  (elem (i32.const 0x67) $goesBad) ;; g, and 8 digits: allows as many times, then never returns
   (func $goesBad (param i32) (result i64)
     (global.set $calls (i64.add (global.get $calls) (i64.const 1)))
-    (if (i64.gt_u (global.get $calls) (i64.load32_u offset=1 align=1 (call $parameters)))
+    (if (i64.gt_u (global.get $calls) (call $hex (i32.add (call $parameters) (i32.const 1)) (i32.const 8)))
       (then (loop $for_ever (br $for_ever))))
     (i64.const 1))
 

@@ -1,4 +1,4 @@
-package host
+package hostile
 
 import (
 	"encoding/binary"
@@ -8,7 +8,7 @@ import (
 // Modules that no assembler makes are put together by hand.
 
 // uleb is a number as the binary format has it.
-func uleb[T ~int | ~uint32](n T) []byte { return binary.AppendUvarint(nil, uint64(n)) }
+func uleb(n int) []byte { return binary.AppendUvarint(nil, uint64(n)) }
 
 // bytesOf joins the parts of an item: bytes, strings (a name, with its length before it) and numbers.
 func bytesOf(parts ...any) (b []byte) {
@@ -23,20 +23,19 @@ func bytesOf(parts ...any) (b []byte) {
 		case string:
 			b = append(append(b, uleb(len(p))...), p...)
 		default:
-			panic("a part of another type")
+			panic("hostile: a part of another type")
 		}
 	}
 	return b
 }
 
-// The sections that tests put together, by their numbers.
+// The sections that are put together, by their numbers.
 const (
 	typeSection     = 1
 	importSection   = 2
 	functionSection = 3
 	tableSection    = 4
 	memorySection   = 5
-	globalSection   = 6
 	exportSection   = 7
 	startSection    = 8
 	elementSection  = 9
@@ -64,17 +63,36 @@ func (s sections) module() []byte {
 	return out
 }
 
-// Types of the smallest plugin: what the contract asks for.
+// Types of values.
 const (
-	typeI = iota
+	i32     byte = 0x7f
+	i64     byte = 0x7e
+	funcRef byte = 0x70
+)
+
+// Signatures of the smallest plugin: what the contract asks for.
+const (
+	typeI byte = iota
 	typeII
 	typeIL
 	typeNothing
 )
 
+// Exports of a plugin.
+const (
+	exportVersion   = "locktopus_abi_1"
+	exportBuffer    = "locktopus_buffer"
+	exportAuthorize = "locktopus_authorize"
+)
+
+// Kinds of imports and exports.
+const (
+	aFunction byte = 0
+	aMemory   byte = 2
+)
+
 // smallest is the smallest plugin: it has one hook, authorize, which returns status.
 func smallest(status byte) sections {
-	const i32, i64 = byte(0x7f), byte(0x7e)
 	return sections{
 		typeSection: {
 			bytesOf(byte(0x60), 0, 1, i32),
@@ -85,10 +103,10 @@ func smallest(status byte) sections {
 		functionSection: {{typeI}, {typeII}, {typeIL}},
 		memorySection:   {{0, 2}},
 		exportSection: {
-			bytesOf("memory", byte(2), 0),
-			bytesOf(exportVersion, byte(0), 0),
-			bytesOf(exportBuffer, byte(0), 1),
-			bytesOf(exportAuthorize, byte(0), 2),
+			bytesOf("memory", aMemory, 0),
+			bytesOf(exportVersion, aFunction, 0),
+			bytesOf(exportBuffer, aFunction, 1),
+			bytesOf(exportAuthorize, aFunction, 2),
 		},
 		codeSection: {
 			body(nil, []byte{0x41, 0}),             // i32.const 0
@@ -116,3 +134,18 @@ func (s sections) instead(id byte, items ...[]byte) sections {
 	s[id] = items
 	return s
 }
+
+// doing adds a function () -> () of that code.
+func (s sections) doing(locals [][]byte, code ...byte) sections {
+	return s.with(functionSection, []byte{typeNothing}).with(codeSection, body(locals, code))
+}
+
+// times repeats what is made of numbers from 0 on.
+func times(n int, f func(i int) []byte) (all []byte) {
+	for i := range n {
+		all = append(all, f(i)...)
+	}
+	return all
+}
+
+func repeat(n int, code ...byte) []byte { return slices.Repeat(code, n) }
