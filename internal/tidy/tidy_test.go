@@ -34,6 +34,7 @@ var imports = map[string][]string{
 	"engine/enginetest": {"engine"},
 	"wsnet":             {"github.com/gobwas/ws", "golang.org/x/sys/unix"},
 	"internal/wire":     {"github.com/valyala/fastjson"},
+	"internal/session":  {"engine", "internal/wire"},
 	"internal/fence":    {"golang.org/x/sys/unix", "golang.org/x/sys/windows"},
 	"internal/config":   {"", "github.com/BurntSushi/toml"},
 	"internal/server":   {"engine", "wsnet", "internal/wire", "internal/fence", "plugins/host"},

@@ -1,0 +1,67 @@
+// Package session is version 2 of the protocol without the network: the sessions of one namespace, their
+// locks, and all that happens to them, as a state machine on top of engine.Engine. It has no clock, no
+// goroutine, no I/O and no randomness. Time, ids and secrets are handed in with each call, and the same
+// calls in the same order have the same effects.
+//
+// # Terms
+//
+// A Space holds the sessions of a namespace. A session owns locks and outlives connections; the
+// connection that it is reached by at the moment, if any, is its attachment. A lock is one request for
+// a set of paths, waiting or acquired, called by the id of the request that asked for it. A party is one
+// who waits: the locks of one party belong together where deadlocks are looked for. What happens to a
+// lock without a request is an event; a session's events are numbered without a gap. An end is the
+// state that a lock has last. A failure is what an attachment is told before it is closed.
+//
+// Times are nanoseconds of a monotonic clock, of whatever beginning.
+//
+// # Who calls what
+//
+// Whoever owns the namespace's mutex makes one call at a time; it is meant to be held for that call
+// alone. Each call puts what is to be done into Effects that the caller owns, and that hold no memory of
+// the space's: they can be read, printed and sent when the mutex is gone.
+//
+//	Open, Resume   a hello begins a session, or goes on with one
+//	Do             a request of an attachment
+//	Collect        an attachment was woken: see Effects.Wake
+//	Detach         a connection is gone
+//	Tick           timers, and work that was left over; see Next and Effects.More
+//	Revoke, End    an administrator takes a lock, or a whole session
+//	LockForeign, ReleaseForeign, Take   locks of others in the same engine, such as v1's
+//
+// An attachment is named by the caller's number for the connection, never 0. What is for the calling
+// attachment is in Effects.Messages, in the order in which it is to be sent. What is for others waits in
+// their sessions: Effects.Wake names the attachments that are to call Collect, on their own loops, so
+// that everything an attachment is ever told comes out of its own calls, in order, and no two goroutines
+// ever send to one connection. An attachment that was taken over learns of that at its next call.
+//
+// A v2 lock's owner in the engine is made by this package and never has a bit in its lower half; the
+// owners of others must have one. (A wsnet.ConnID has: its generation, from 1 on.)
+//
+// # What holds
+//
+//   - A session's request ids increase. What is not above the highest so far is a retry: it changes
+//     nothing, and is answered with what is true now.
+//   - Each lock request has one answer. Each lock has one end, told once: as the answer to the request
+//     that ended it, or as an event. What an attachment wasn't told it is told again after a resume, as
+//     far as it is kept.
+//   - A session's lock is in the engine exactly as long as it is on the session's roster.
+//   - A session ends at the time that its last message allowed and not before, and nothing revives it;
+//     one that has ended is on no list by which it could be found.
+//   - A lease, a wait or a session that is over at the time of a call is over for that call, whether or
+//     not Tick has come to it. Where the ends of a lock and of a wait fall on one moment, the lock's comes first.
+//   - A lock that waits while its party has others is looked at before it stays in the queue: if it would
+//     close a cycle of waiting parties it never waits. So there are no such cycles.
+//   - When no session is left, no memory is held for any.
+//
+// # What it costs
+//
+// Lock, release and renew cost a search among the session's own locks, some steps per timer, and what the
+// engine takes; they allocate nothing in a steady state. A session is heard without touching a timer. Long
+// work (a session that ends with very many locks, very many timers at once, very many grants) is cut in
+// slices: Effects.More asks for another Tick.
+//
+// # What it won't do
+//
+// It doesn't judge who may do what: a request comes with the judgement, as a Refusal. It doesn't limit the
+// number of sessions, nor memory: it tells how much there is. It knows nothing of durability.
+package session

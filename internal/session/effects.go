@@ -1,0 +1,75 @@
+package session
+
+import (
+	"github.com/locktopus-project/locktopus/v2/engine"
+	"github.com/locktopus-project/locktopus/v2/internal/wire"
+)
+
+// Close codes, as docs/PROTOCOL.md lists them.
+const (
+	CloseBye       = 1000
+	CloseTakenOver = 3001
+	CloseExpired   = 3002
+	CloseEnded     = 3003
+)
+
+// Effects are what a call leaves to be done. They belong to the caller, who hands them to one call after
+// the other: each begins by forgetting what was there. Nothing in them is the space's memory.
+type Effects struct {
+	// For the calling attachment, in this order.
+	Welcomed bool
+	Welcome  wire.V2Welcome // its Epoch and Durable are for the caller to fill in
+	Messages []wire.V2Message
+	Close    uint16 // then close it with this code; 0: don't
+	Rest     bool   // there is more to tell it: call Collect again, having sent this
+
+	Wake   []uint64       // attachments that are to call Collect; never the calling one
+	Grants []engine.Grant // of locks that aren't sessions'
+	More   bool           // there is work left over: call Tick soon, and let others have the mutex before
+
+	slots []uint32
+	held  []wire.V2Held
+}
+
+// keptMessages is how many messages Effects keep memory for.
+const keptMessages = 256
+
+func (fx *Effects) reset() {
+	if cap(fx.Messages) > keptMessages {
+		fx.Messages = nil
+	}
+	clear(fx.Messages)
+	if cap(fx.slots)+cap(fx.held)+cap(fx.Wake)+cap(fx.Grants) > 4*keptMessages {
+		*fx = Effects{Messages: fx.Messages}
+	}
+	fx.Messages, fx.Wake, fx.Grants = fx.Messages[:0], fx.Wake[:0], fx.Grants[:0]
+	fx.slots, fx.held = fx.slots[:0], fx.held[:0]
+	fx.Welcomed, fx.Welcome, fx.Close, fx.Rest, fx.More = false, wire.V2Welcome{}, 0, false, false
+}
+
+// message is a new one behind the others. It is good until the next one is made.
+func (fx *Effects) message() *wire.V2Message {
+	fx.Messages = append(fx.Messages, wire.V2Message{})
+	return &fx.Messages[len(fx.Messages)-1]
+}
+
+// answer is a new message to a request.
+func (fx *Effects) answer(id, lock uint64, state wire.V2State) *wire.V2Message {
+	m := fx.message()
+	m.ID, m.Lock, m.State = id, lock, state
+	return m
+}
+
+// refuse answers a request with an error.
+func (fx *Effects) refuse(id uint64, code wire.V2Code, text string) *wire.V2Message {
+	m := fx.message()
+	m.ID, m.Error, m.Message = id, code, []byte(text)
+	return m
+}
+
+// fail is the last message that the calling attachment gets.
+func (fx *Effects) fail(code wire.V2Code, text string, closing uint16) {
+	m := fx.message()
+	m.Error, m.Message = code, []byte(text)
+	fx.Close = closing
+}

@@ -1,0 +1,176 @@
+package session
+
+import (
+	"github.com/locktopus-project/locktopus/v2/engine"
+	"github.com/locktopus-project/locktopus/v2/internal/wire"
+)
+
+// lock is one request for a set of paths, from when it is in the engine until it has ended.
+type lock struct {
+	id, token  uint64 // the token is zero while it waits
+	party      uint64
+	handle     engine.Handle
+	seq        uint64 // the engine's
+	since      int64  // when it came into its state
+	lease      int64  // in milliseconds; wire.V2None: it has none
+	leaseEnd   int64  // while it is acquired; never: it has no lease
+	waitEnd    int64  // while it waits, or its upgrade
+	session    uint32 // slot
+	timer      uint32 // place in timers
+	next, prev uint32 // in a queue of the session's, while it waits
+	note       uint32
+	state      wire.V2State // V2Enqueued, V2Acquired or V2Upgrading
+	changed    wire.V2State // what became of its last upgrade or downgrade
+	leave      bool         // it leaves the queue when the attachment is gone
+	permits    bool         // it has slots once it is acquired
+}
+
+// Sessions' locks are owners with an empty lower half.
+func owner(i uint32) uint64         { return uint64(i) << 32 }
+func owned(o uint64) (uint32, bool) { return uint32(o >> 32), uint32(o) == 0 }
+
+// setTimer gives a lock the timer of what ends first: its wait, its lease.
+func (sp *Space) setTimer(i uint32, l *lock) {
+	t := timer{due: l.end(), what: ref(i)}
+	if l.waitEnd < l.leaseEnd {
+		t.rank = rankWait
+	}
+	sp.timers.set(t)
+}
+
+// acquired makes a lock one that is held, from now on.
+func (sp *Space) acquired(i uint32, l *lock, token uint64) {
+	l.state, l.token, l.since = wire.V2Acquired, token, sp.now
+	l.waitEnd, l.leaseEnd = never, never
+	if l.lease != wire.V2None {
+		l.leaseEnd = after(sp.now, l.lease)
+	}
+	sp.setTimer(i, l)
+}
+
+// queue is a list of a session's locks that wait, in the order in which they began to.
+type queue struct{ head, tail uint32 }
+
+// queueOf is the list that a lock that waits is on: those that leave without an attachment have their own.
+func (s *Session) queueOf(l *lock) *queue {
+	if l.leave && l.state == wire.V2Enqueued {
+		return &s.leavers
+	}
+	return &s.waiting
+}
+
+// waits puts a lock on its list.
+func (sp *Space) waits(s *Session, i uint32, l *lock) {
+	q := s.queueOf(l)
+	l.prev, l.next = q.tail, 0
+	if l.prev == 0 {
+		q.head = i
+	} else {
+		sp.locks.at(l.prev).next = i
+	}
+	q.tail = i
+}
+
+// waitsNot takes it off.
+func (sp *Space) waitsNot(s *Session, l *lock) {
+	q := s.queueOf(l)
+	if l.prev == 0 {
+		q.head = l.next
+	} else {
+		sp.locks.at(l.prev).next = l.next
+	}
+	if l.next == 0 {
+		q.tail = l.prev
+	} else {
+		sp.locks.at(l.next).prev = l.prev
+	}
+	l.next, l.prev = 0, 0
+}
+
+// grant takes up what the engine has granted, to sessions' locks and to others.
+func (sp *Space) grant(grants []engine.Grant, more bool) {
+	sp.behind = more
+	for k := range grants {
+		g := &grants[k]
+		i, ours := owned(g.Owner)
+		if !ours {
+			sp.fx.Grants = append(sp.fx.Grants, *g)
+			continue
+		}
+		l := sp.locks.at(i)
+		s := sp.table[l.session]
+		if s.state != living || s.leaving && l.leave {
+			continue // its end is only a matter of time, and nobody is told that it has begun
+		}
+		sp.waitsNot(s, l)
+		sp.acquired(i, l, g.Seq)
+		sp.tell(s, event{lock: l.id, token: l.token, state: wire.V2Acquired}, nil)
+	}
+	sp.granted += len(grants)
+}
+
+// drop ends a lock: it leaves the engine, which may grant others, and its record is kept for retries.
+func (sp *Space) drop(s *Session, i uint32, l *lock, end wire.V2State) {
+	s.kept.add(record{id: l.id, state: end}, sp.limits.Answers)
+	released, err := sp.engine.Release(l.handle)
+	if err != nil {
+		panic("session: a lock is not in its engine: " + err.Error())
+	}
+	sp.forget(s, i, l)
+	sp.grant(released.Grants, released.More)
+}
+
+// forget takes a lock's record away.
+func (sp *Space) forget(s *Session, i uint32, l *lock) {
+	if l.state != wire.V2Acquired {
+		sp.waitsNot(s, l)
+	}
+	sp.timers.set(timer{due: never, what: ref(i)})
+	s.roster.remove(l.id)
+	s.leaveParty(l.party)
+	sp.dropNote(l.note)
+	sp.locks.free(i)
+}
+
+// end ends a lock that nobody asked to end, and tells its session.
+func (sp *Space) end(s *Session, i uint32, l *lock, how wire.V2State, more *extra) {
+	sp.tell(s, event{lock: l.id, state: how}, more)
+	sp.drop(s, i, l, how)
+}
+
+// end is when a lock ends, or its wait, whichever is first.
+func (l *lock) end() int64 { return min(l.waitEnd, l.leaseEnd) }
+
+// due ends what is over of a lock: its wait, or its lease.
+func (sp *Space) due(s *Session, i uint32, l *lock) {
+	if l.state == wire.V2Enqueued {
+		sp.end(s, i, l, wire.V2Timeout, nil)
+	} else {
+		sp.end(s, i, l, wire.V2Expired, nil)
+	}
+}
+
+// slots appends the slots of a lock's permits to the effects' and returns them.
+func (sp *Space) slots(l *lock) []uint32 {
+	if !l.permits || l.state == wire.V2Enqueued {
+		return nil
+	}
+	fx := sp.fx
+	from := len(fx.slots)
+	fx.slots, _ = sp.engine.Slots(l.handle, fx.slots)
+	return fx.slots[from:len(fx.slots):len(fx.slots)]
+}
+
+// leaseLeft is how much is left of a lock's lease; 0: it has none.
+func (sp *Space) leaseLeft(l *lock) int64 {
+	if l.lease == wire.V2None || l.state == wire.V2Enqueued {
+		return 0
+	}
+	return max(1, left(sp.now, l.leaseEnd))
+}
+
+// describe fills in what an acquired lock is told with.
+func (sp *Space) describe(m *wire.V2Message, l *lock) {
+	m.State = wire.V2Acquired
+	m.Token, m.Slots, m.LeaseMS = l.token, sp.slots(l), sp.leaseLeft(l)
+}

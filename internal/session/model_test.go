@@ -1,0 +1,467 @@
+package session
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/locktopus-project/locktopus/v2/engine"
+	"github.com/locktopus-project/locktopus/v2/engine/enginetest"
+	"github.com/locktopus-project/locktopus/v2/internal/wire"
+)
+
+// The model says what every connection is told, by looking at everything each time. Times are
+// milliseconds. What it tells is text, as on the wire.
+
+type model struct {
+	limits   Limits
+	locks    enginetest.Model
+	now      int64
+	sessions []*mSession // in the order of their beginnings, also those that are over
+	told     map[uint64][]string
+	pending  []pending
+	foreign  map[uint64]*enginetest.Request
+	granted  []uint64 // foreign owners
+}
+
+type mSession struct {
+	id            string
+	conn          uint64
+	ttl, deadline int64
+	lastID        uint64
+	secrets       []string // that are good
+	alive         []*mLock
+	kept          []mRecord
+	events        []mEvent // all
+	dead          bool
+}
+
+type mRecord struct {
+	id           uint64
+	state, error string
+}
+
+type mEvent struct {
+	n     int
+	lock  uint64
+	state string
+	token uint64
+	more  string
+}
+
+type mLock struct {
+	id, party             uint64
+	request               *enginetest.Request
+	wait, lease, leaseEnd int64 // -1: none
+	leave                 bool
+	leaves                bool // it is about to
+}
+
+func newModel(l Limits) *model {
+	return &model{limits: l, told: map[uint64][]string{}, foreign: map[uint64]*enginetest.Request{}}
+}
+
+func (m *model) tell(conn uint64, format string, args ...any) {
+	if conn != 0 {
+		m.told[conn] = append(m.told[conn], fmt.Sprintf(format, args...))
+	}
+}
+
+func (m *model) session(id string) *mSession {
+	for _, s := range m.sessions {
+		if s.id == id && !s.dead {
+			return s
+		}
+	}
+	return nil
+}
+
+func (m *model) open(conn uint64, id, secret string, ttl int64) {
+	if ttl == wire.V2None {
+		ttl = m.limits.TTLDefault.Milliseconds()
+	}
+	ttl = min(max(ttl, m.limits.TTLMin.Milliseconds()), m.limits.TTLMax.Milliseconds())
+	s := &mSession{id: id, conn: conn, ttl: ttl, deadline: m.now + ttl, secrets: []string{secret}}
+	m.sessions = append(m.sessions, s)
+	m.welcome(s, secret, 0)
+}
+
+func (m *model) welcome(s *mSession, secret string, first int) {
+	var held []string
+	for _, l := range s.alive {
+		held = append(held, m.held(l))
+	}
+	missed := ""
+	if first > 0 {
+		missed = fmt.Sprintf(`,"first_event":%d`, first)
+	}
+	m.tell(s.conn, `{"op":"welcome","session":"%s","secret":"%s","ttl_ms":%d,"epoch":"","durable":false,"last_id":%d,"locks":[%s],"event":%d%s}`,
+		s.id, secret, s.ttl, s.lastID, strings.Join(held, ","), len(s.events), missed)
+}
+
+func (m *model) held(l *mLock) string {
+	if !l.request.Acquired {
+		return fmt.Sprintf(`{"lock":%d,"state":"enqueued"}`, l.id)
+	}
+	return fmt.Sprintf(`{"lock":%d,"state":"acquired"%s}`, l.id, m.details(l))
+}
+
+// details is how an acquired lock is told.
+func (m *model) details(l *mLock) string {
+	return fmt.Sprintf(`,"token":"%d"`, l.request.Seq) + m.extras(l)
+}
+
+func (m *model) extras(l *mLock) (text string) {
+	if len(l.request.Slots) > 0 {
+		var slots []string
+		for _, s := range l.request.Slots {
+			slots = append(slots, strconv.Itoa(int(s)))
+		}
+		text = fmt.Sprintf(`,"slots":[%s]`, strings.Join(slots, ","))
+	}
+	if l.lease >= 0 {
+		text += fmt.Sprintf(`,"lease_ms":%d`, max(1, l.leaseEnd-m.now))
+	}
+	return text
+}
+
+func (m *model) resume(conn uint64, id, secret, fresh string, event int) {
+	m.runTimers()
+	s := m.session(id)
+	if s == nil || !slices.Contains(s.secrets, secret) {
+		return
+	}
+	m.tell(s.conn, `{"error":"taken_over","message":"the session has another connection now"} 3001`)
+	m.part(s)
+	s.secrets = []string{fresh, secret}
+	s.conn, s.deadline = conn, m.now+s.ttl
+	oldest := max(1, len(s.events)+1-m.limits.Events)
+	first := 0
+	if event+1 < oldest {
+		first = oldest
+	}
+	m.welcome(s, fresh, first)
+	for _, e := range s.events[min(max(event, oldest-1), len(s.events)):] {
+		m.tellEvent(s, e)
+	}
+}
+
+func (m *model) detach(s *mSession) {
+	m.part(s)
+}
+
+func (m *model) part(s *mSession) {
+	if s.conn == 0 {
+		return
+	}
+	s.conn = 0
+	var leaving []*mLock
+	for _, l := range s.alive {
+		if l.leaves = l.leave && !l.request.Acquired; l.leaves {
+			leaving = append(leaving, l)
+		}
+	}
+	for _, l := range leaving {
+		m.end(s, l, "canceled")
+	}
+}
+
+func (m *model) tellEvent(s *mSession, e mEvent) {
+	if s.conn == 0 {
+		return
+	}
+	m.pending = append(m.pending, pending{s.conn, len(m.told[s.conn]), func() string {
+		token := ""
+		if e.token != 0 {
+			token = fmt.Sprintf(`,"token":"%d"`, e.token)
+			if l := s.lock(e.lock); l != nil {
+				token += m.extras(l)
+			}
+		}
+		return fmt.Sprintf(`{"event":%d,"lock":%d,"state":"%s"%s%s}`, e.n, e.lock, e.state, token, e.more)
+	}})
+	m.tell(s.conn, "to be worded")
+}
+
+// pending is an event that is worded when its connection comes for it: then it tells how the lock is.
+type pending struct {
+	conn uint64
+	line int
+	word func() string
+}
+
+// word words what a connection has to be told by now; 0: all connections.
+func (m *model) word(conn uint64) {
+	m.pending = slices.DeleteFunc(m.pending, func(p pending) bool {
+		if conn != 0 && p.conn != conn {
+			return false
+		}
+		m.told[p.conn][p.line] = p.word()
+		return true
+	})
+}
+
+func (m *model) event(s *mSession, lock uint64, state string, token uint64, more string) {
+	e := mEvent{len(s.events) + 1, lock, state, token, more}
+	s.events = append(s.events, e)
+	m.tellEvent(s, e)
+}
+
+func (s *mSession) lock(id uint64) *mLock {
+	for _, l := range s.alive {
+		if l.id == id {
+			return l
+		}
+	}
+	return nil
+}
+
+func (m *model) keep(s *mSession, r mRecord) {
+	s.kept = append(s.kept, r)
+	s.kept = s.kept[max(0, len(s.kept)-m.limits.Answers):]
+}
+
+func (s *mSession) recall(id uint64) (r mRecord) {
+	for _, k := range s.kept {
+		if k.id == id {
+			r = k
+		}
+	}
+	return r
+}
+
+// drop ends a lock and acquires what the rule then acquires.
+func (m *model) drop(s *mSession, l *mLock, how string) {
+	s.alive = slices.DeleteFunc(s.alive, func(o *mLock) bool { return o == l })
+	m.keep(s, mRecord{id: l.id, state: how})
+	m.locks.Release(l.request)
+	m.acquire()
+}
+
+func (m *model) end(s *mSession, l *mLock, how string) {
+	m.event(s, l.id, how, 0, "")
+	m.drop(s, l, how)
+}
+
+func (m *model) acquire() {
+	for _, r := range m.locks.Grantable() {
+		m.locks.Acquire(r)
+		if m.foreign[r.Owner] == r {
+			m.granted = append(m.granted, r.Owner)
+			continue
+		}
+		for _, s := range m.sessions {
+			for _, l := range s.alive {
+				if l.request == r && !l.leaves && !s.dead {
+					m.acquired(l)
+					m.event(s, l.id, "acquired", r.Seq, "")
+				}
+			}
+		}
+	}
+}
+
+func (m *model) acquired(l *mLock) {
+	if l.lease >= 0 {
+		l.leaseEnd = m.now + l.lease
+	}
+	l.wait = -1
+}
+
+// dueThing is something whose time has come.
+type dueThing struct {
+	at, rank, age int64
+	do            func()
+}
+
+func (m *model) due() (all []dueThing) {
+	for n, s := range m.sessions {
+		if s.dead {
+			continue
+		}
+		if s.deadline <= m.now {
+			all = append(all, dueThing{s.deadline, 1, int64(n), func() { m.close(s, "expired", "", `{"error":"expired"} 3002`) }})
+		}
+		for _, l := range s.alive {
+			if !l.request.Acquired && l.wait >= 0 && l.wait <= m.now {
+				all = append(all, dueThing{l.wait, 2, int64(l.request.Seq), func() { m.end(s, l, "timeout") }})
+			}
+			if l.request.Acquired && l.lease >= 0 && l.leaseEnd <= m.now {
+				all = append(all, dueThing{l.leaseEnd, 0, int64(l.request.Seq), func() { m.end(s, l, "expired") }})
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b dueThing) int {
+		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.rank, b.rank), cmp.Compare(a.age, b.age))
+	})
+	return all
+}
+
+func (m *model) runTimers() {
+	for all := m.due(); len(all) > 0; all = m.due() {
+		all[0].do()
+	}
+}
+
+func (m *model) pass(ms int64) {
+	m.now += ms
+	m.runTimers()
+}
+
+// close ends a session, with events if it is told why.
+func (m *model) close(s *mSession, how, more, last string) {
+	s.dead = true
+	for _, l := range slices.Clone(s.alive) {
+		if s.conn != 0 && how != "" {
+			m.event(s, l.id, how, 0, more)
+		}
+		m.drop(s, l, how)
+	}
+	m.tell(s.conn, "%s", last)
+}
+
+// do is what a request does.
+func (m *model) do(s *mSession, r *Request) {
+	m.runTimers()
+	m.word(s.conn)
+	if s.dead {
+		return
+	}
+	s.deadline, s.secrets = m.now+s.ttl, s.secrets[:1]
+	retry := r.ID <= s.lastID
+	s.lastID = max(s.lastID, r.ID)
+	l := s.lock(r.Lock)
+	switch r.Op {
+	case wire.V2Lock:
+		if retry {
+			m.lockAgain(s, r)
+		} else {
+			m.lock(s, r)
+		}
+	case wire.V2Release:
+		switch {
+		case l == nil:
+			m.gone(s, r, retry)
+		case retry:
+			m.recall(s, r, r.ID)
+		default:
+			how := map[bool]string{true: "released", false: "canceled"}[l.request.Acquired]
+			m.tell(s.conn, `{"id":%d,"lock":%d,"state":"%s"}`, r.ID, r.Lock, how)
+			m.drop(s, l, how)
+		}
+	case wire.V2Renew:
+		m.renew(s, l, r, retry)
+	case wire.V2Locks:
+		var held []string
+		for _, l := range s.alive {
+			held = append(held, m.held(l))
+		}
+		m.tell(s.conn, `{"id":%d,"state":"listed","locks":[%s]}`, r.ID, strings.Join(held, ","))
+	case wire.V2Bye:
+		m.close(s, "", "", fmt.Sprintf(`{"id":%d,"state":"bye"} 1000`, r.ID))
+	}
+}
+
+func (m *model) no(s *mSession, id uint64, code string) {
+	m.keep(s, mRecord{id: id, error: code})
+	m.tell(s.conn, `{"id":%d,"error":"%s"}`, id, code)
+}
+
+func (m *model) lock(s *mSession, r *Request) {
+	if len(s.alive) >= m.limits.Locks || r.LeaseMS >= 0 && r.LeaseMS < m.limits.LeaseMin.Milliseconds() {
+		m.no(s, r.ID, "limit")
+		return
+	}
+	request, err := m.locks.Lock(0, slices.Clone(r.Wanted))
+	if err != nil {
+		m.no(s, r.ID, map[bool]string{true: "other_limit", false: "limit"}[err.Reason == engine.OtherLimit])
+		return
+	}
+	l := &mLock{id: r.ID, party: r.Party, request: request, wait: -1, lease: r.LeaseMS, leave: r.Leave}
+	if m.locks.MayHold(request) {
+		m.locks.Acquire(request)
+		s.alive = append(s.alive, l)
+		m.acquired(l)
+		m.tell(s.conn, `{"id":%d,"state":"acquired"%s}`, r.ID, m.details(l))
+		return
+	}
+	if r.WaitMS == 0 {
+		m.locks.Release(request)
+		m.keep(s, mRecord{id: r.ID, state: "unavailable"})
+		m.tell(s.conn, `{"id":%d,"state":"unavailable"}`, r.ID)
+		return
+	}
+	if r.WaitMS > 0 {
+		l.wait = m.now + r.WaitMS
+	}
+	s.alive = append(s.alive, l)
+	m.tell(s.conn, `{"id":%d,"state":"enqueued"}`, r.ID)
+}
+
+func (m *model) lockAgain(s *mSession, r *Request) {
+	switch l := s.lock(r.ID); {
+	case l == nil:
+		m.recall(s, r, r.ID)
+	case l.request.Acquired:
+		m.tell(s.conn, `{"id":%d,"state":"acquired"%s}`, r.ID, m.details(l))
+	default:
+		m.tell(s.conn, `{"id":%d,"state":"enqueued"}`, r.ID)
+	}
+}
+
+func (m *model) recall(s *mSession, r *Request, about uint64) {
+	switch k := s.recall(about); {
+	case k.error != "":
+		m.tell(s.conn, `{"id":%d,"error":"%s"}`, r.ID, k.error)
+	case k.state != "" && r.Op == wire.V2Lock:
+		m.tell(s.conn, `{"id":%d,"state":"%s"}`, r.ID, k.state)
+	case k.state != "":
+		m.tell(s.conn, `{"id":%d,"lock":%d,"state":"%s"}`, r.ID, r.Lock, k.state)
+	default:
+		m.tell(s.conn, `{"id":%d,"error":"forgotten"}`, r.ID)
+	}
+}
+
+func (m *model) gone(s *mSession, r *Request, retry bool) {
+	switch k := s.recall(r.Lock); {
+	case k.state != "":
+		m.tell(s.conn, `{"id":%d,"lock":%d,"state":"%s"}`, r.ID, r.Lock, k.state)
+	case retry:
+		m.recall(s, r, r.ID)
+	default:
+		m.no(s, r.ID, "unknown_lock")
+	}
+}
+
+func (m *model) renew(s *mSession, l *mLock, r *Request, retry bool) {
+	switch {
+	case r.Lock == 0:
+		m.tell(s.conn, `{"id":%d,"state":"renewed","ttl_ms":%d}`, r.ID, s.ttl)
+		return
+	case l == nil:
+		m.gone(s, r, retry)
+		return
+	case retry && s.recall(r.ID).error != "":
+		m.recall(s, r, r.ID)
+		return
+	case !retry && !l.request.Acquired:
+		m.no(s, r.ID, "not_acquired")
+		return
+	case !retry && r.LeaseMS >= 0 && r.LeaseMS < m.limits.LeaseMin.Milliseconds():
+		m.no(s, r.ID, "limit")
+		return
+	}
+	if !retry {
+		if r.LeaseMS >= 0 {
+			l.lease = r.LeaseMS
+		}
+		m.acquired(l)
+	}
+	lease := ""
+	if l.lease >= 0 && l.request.Acquired {
+		lease = fmt.Sprintf(`,"lease_ms":%d`, max(1, l.leaseEnd-m.now))
+	}
+	m.tell(s.conn, `{"id":%d,"lock":%d,"state":"renewed","ttl_ms":%d%s}`, r.ID, r.Lock, s.ttl, lease)
+}
