@@ -73,3 +73,28 @@ func TestSmallestExamples(t *testing.T) {
 	}
 	require.GreaterOrEqual(t, tried, 2)
 }
+
+func TestNormalizeExample(t *testing.T) {
+	srv := startExample(t, "normalize", "")
+	for _, same := range [][2]resource{
+		{write("Users", "J\u00dcRGEN"), write("users", "ju\u0308rgen")},
+		{write("home", "anna", "x "), read("users", "Anna")},
+		{write("srv", "", "www"), write("SITES", "blog.")},
+		{write("home", "BOB"), read("users", "robert", "x")},
+	} {
+		one, two := connect(t, dialGorilla, srv.target("n")), connect(t, dialCoder, srv.target("n"))
+		held := one.mustAcquire(same[0])
+		waiting := two.mustEnqueue(same[1])
+		one.release(held)
+		two.mustBeGranted(waiting)
+		two.release(waiting)
+	}
+	one, two := connect(t, dialGorilla, srv.target("n")), connect(t, dialCoder, srv.target("n"))
+	held := one.mustAcquire(write("users", "jurgen"))
+	two.release(two.mustAcquire(write("users", "ju\u0308rgen")))
+	one.release(held)
+	const denied = `communication error: denied by plugin "normalize" (code 1): resources[0]: nothing is left of the path`
+	require.Equal(t, denied, told(t, dialGorilla, srv.target("n"), write(" ", "...")))
+	require.Equal(t, acquired, told(t, dialGorilla, srv.target("n"), write()))
+	require.Zero(t, srv.stats("n").Locks)
+}

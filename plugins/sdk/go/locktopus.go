@@ -387,8 +387,8 @@ func identify(seconds uint32, principal, context string) Verdict {
 // rewritten are the paths last answered.
 var rewritten [textBytesMax]byte
 
-// Rewriter writes normalize's answer: for each resource in order its segments, then End. The zero
-// value is ready. All share their memory: use one in a call.
+// Rewriter writes normalize's answer: for each resource in order its segments, then End; or its Path. The
+// zero value is ready. All share their memory: use one in a call.
 type Rewriter struct {
 	n     int
 	fault string // the first
@@ -418,6 +418,27 @@ func (w *Rewriter) End() {
 	}
 	rewritten[w.n] = 0
 	w.n++
+}
+
+// Path adds a whole path and ends it.
+func (w *Rewriter) Path(p Path) {
+	before := byte(0)
+	for _, c := range p {
+		if c == 0 && before == 0 {
+			w.fail("an empty segment cannot be rewritten")
+			return
+		}
+		before = c
+	}
+	switch {
+	case len(p) > 0 && before != 0:
+		w.fail("the segments of a path each end in NUL")
+	case len(p) >= len(rewritten)-w.n:
+		w.fail("the rewritten paths take more than 65535 bytes")
+	default:
+		w.n += copy(rewritten[w.n:], p)
+		w.End()
+	}
 }
 
 func (w *Rewriter) fail(text string) {

@@ -171,6 +171,30 @@ func TestRewriterFillsItsRoomToTheLastByte(t *testing.T) {
 	}
 }
 
+func TestWholePathsAreRewritten(t *testing.T) {
+	var w Rewriter
+	w.Path(Path("a\x00bc\x00"))
+	w.Path(nil)
+	w.Path(NewRequest(ask(t, "authorize/plain")).At(0).Path())
+	require.Equal(t, StatusRewritten, w.Verdict().Status())
+	require.Equal(t, "a\x00bc\x00\x00\x00alice\x00inbox\x00\x00", answer)
+	for path, want := range map[string]string{
+		"\x00":           "an empty segment cannot be rewritten",
+		"a\x00\x00b\x00": "an empty segment cannot be rewritten",
+		"a\x00b":         "the segments of a path each end in NUL",
+	} {
+		var w Rewriter
+		w.Path(Path(path))
+		require.Equal(t, StatusFault, w.Verdict().Status(), "%q", path)
+		require.Equal(t, want, answer)
+	}
+	for _, more := range []int{0, 1} {
+		var w Rewriter
+		w.Path(append(bytes.Repeat([]byte("a"), len(rewritten)-2+more), 0))
+		require.Equal(t, more == 0, w.Verdict().Status() == StatusRewritten)
+	}
+}
+
 func TestUnderIsTheSubtreeTest(t *testing.T) {
 	random := testseed.Rand(t)
 	for range 10_000 {
