@@ -89,7 +89,7 @@ func (x *Plugin) Make(t testing.TB) string {
 	}
 	cmd := exec.Command("sh", "-ec", strings.Replace(x.Command, x.Module, "'"+out+"'", 1))
 	cmd.Dir = x.Dir
-	cmd.Env = append(os.Environ(), "PATH="+toolbox(t)+string(os.PathListSeparator)+os.Getenv("PATH"))
+	cmd.Env = append(os.Environ(), "PATH="+Path(t))
 	if said, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %s: %v\n%s", x.Dir, x.Command, err, said)
 	}
@@ -106,9 +106,8 @@ func (x *Plugin) ConfigOf(t testing.TB, file string) string {
 	return strings.Replace(x.Config, named, "'"+file+"'", 1)
 }
 
-// toolbox is a folder with all compilers that are there, some of which aren't what their names alone
-// stand for.
-func toolbox(t testing.TB) string {
+// Path is a PATH on which all compilers are that there are: some aren't what their names alone stand for.
+func Path(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name := range compilers {
@@ -123,5 +122,5 @@ func toolbox(t testing.TB) string {
 			t.Fatal(err)
 		}
 	}
-	return dir
+	return dir + string(os.PathListSeparator) + os.Getenv("PATH")
 }

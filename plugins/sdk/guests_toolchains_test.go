@@ -3,12 +3,18 @@
 package sdk_test
 
 import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/locktopus-project/locktopus/v2/internal/example"
 	"github.com/locktopus-project/locktopus/v2/plugins/internal/build"
+	"github.com/locktopus-project/locktopus/v2/plugins/sdk"
 	"github.com/locktopus-project/locktopus/v2/plugins/sdk/conformance"
 )
 
@@ -30,13 +36,13 @@ var guests = map[string]struct {
 	}},
 	"rust": {build.Rust, "rust/conformance/guest.rs", [][]string{
 		{},
-		{"-Clto"},
+		{"-Clto=no"},
 		{"-Copt-level=0", "-Cdebug-assertions"},
 		{"-Copt-level=z"},
 	}},
 	"assemblyscript": {build.AssemblyScript, "assemblyscript/conformance/guest.ts", [][]string{
 		{},
-		{"--runtime", "incremental"},
+		{"--runtime", "stub"},
 		{"--runtime", "minimal"},
 		{"-O0"},
 		{"-Oz", "--noAssert"},
@@ -44,7 +50,7 @@ var guests = map[string]struct {
 	"zig": {build.Zig, "zig/conformance/guest.zig", [][]string{
 		{},
 		{"-O", "Debug"},
-		{"-O", "ReleaseSafe"},
+		{"-O", "ReleaseFast"},
 		{"-O", "ReleaseSmall"},
 	}},
 }
@@ -57,5 +63,35 @@ func TestGuestsPass(t *testing.T) {
 			}
 			require.NoError(t, conformance.Run(t.Context(), g.build(t, g.file, more...)), "%s %q", language, more)
 		}
+	}
+}
+
+// TestProjectsAreBuiltAsTestsBuild compares what the command of a project makes with what the tests make of the
+// same source.
+func TestProjectsAreBuiltAsTestsBuild(t *testing.T) {
+	path := example.Path(t)
+	for language, direct := range map[string]func(t testing.TB, source string) []byte{
+		"assemblyscript": func(t testing.TB, source string) []byte { return build.AssemblyScript(t, source) },
+		"c":              func(t testing.TB, source string) []byte { return build.C(t, source) },
+		"go":             func(t testing.TB, source string) []byte { return build.Go(t, filepath.Dir(source)) },
+		"rust":           func(t testing.TB, source string) []byte { return build.Rust(t, source) },
+		"wat":            func(t testing.TB, source string) []byte { return build.WAT(t, source) },
+		"zig":            func(t testing.TB, source string) []byte { return build.Zig(t, source) },
+	} {
+		p, found := sdk.NewProject(language, "p")
+		require.True(t, found)
+		dir := t.TempDir()
+		for _, f := range p.Files {
+			require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, f.Name)), 0o700))
+			require.NoError(t, os.WriteFile(filepath.Join(dir, f.Name), f.Text, 0o600))
+		}
+		cmd := exec.Command("sh", "-ec", p.Build)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "PATH="+path)
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s\n%s", p.Build, out)
+		wasm, err := os.ReadFile(filepath.Join(dir, "plugin.wasm"))
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(direct(t, filepath.Join(dir, p.Source)), wasm), "%s makes something else", p.Build)
+		require.NoError(t, conformance.Smallest(t.Context(), wasm))
 	}
 }

@@ -15,7 +15,7 @@ import (
 func TestEachLanguageHasItsFiles(t *testing.T) {
 	languages := sdk.Languages()
 	require.True(t, slices.IsSorted(languages), languages)
-	require.Subset(t, languages, []string{"c", "go"})
+	require.Equal(t, []string{"assemblyscript", "c", "go", "rust", "zig"}, languages)
 	for _, language := range languages {
 		files := sdk.Files(language)
 		require.NotEmpty(t, files, language)
@@ -47,4 +47,31 @@ func TestOtherLanguagesHaveNone(t *testing.T) {
 	for _, language := range []string{"", ".", "/", "..", "cobol", "go/locktopus.go"} {
 		require.Empty(t, sdk.Files(language), language)
 	}
+}
+
+func TestEachLanguageHasAProject(t *testing.T) {
+	languages := sdk.ProjectLanguages()
+	require.Equal(t, []string{"assemblyscript", "c", "go", "rust", "wat", "zig"}, languages)
+	for _, language := range languages {
+		p, found := sdk.NewProject(language, "my-plugin")
+		require.True(t, found, language)
+		files := map[string]string{}
+		for _, f := range p.Files {
+			require.NotContains(t, files, f.Name, language)
+			files[f.Name] = string(f.Text)
+		}
+		require.NotEmpty(t, files["cases.toml"])
+		require.NotEmpty(t, files[p.Source], "%s: %s", language, p.Source)
+		require.True(t, language == "go" || strings.Contains(p.Build, " "+p.Source), "%s: %s", language, p.Build)
+		for _, f := range sdk.Files(language) {
+			require.Equal(t, string(f.Text), files[strings.TrimSuffix(p.SDK, f.Name)+f.Name])
+		}
+		readme := files["README.md"]
+		for _, part := range []string{"# my-plugin\n", "\n    " + p.Build + "\n", "\nIt needs " + p.Needs + ".\n", "| `" + p.Source + "` |", "| `" + p.SDK + "` |"} {
+			require.True(t, part == "| `` |" || strings.Contains(readme, part), "%s: %s", language, part)
+		}
+		require.NotContains(t, readme, "<no value>")
+	}
+	_, found := sdk.NewProject("cobol", "x")
+	require.False(t, found)
 }

@@ -39,14 +39,14 @@ func Rust(t testing.TB, file string, more ...string) []byte {
 	t.Helper()
 	out := output(t)
 	return run(t, command("rustc", more, "--edition=2021", "--target=wasm32-unknown-unknown", "--crate-type=cdylib",
-		"-Dwarnings", "-Cpanic=abort", "-Copt-level=3", "-Cstrip=symbols", "-o", out, file), out)
+		"-Dwarnings", "-Copt-level=3", "-Clto", "-Cpanic=abort", "-Cstrip=symbols", "-o", out, file), out)
 }
 
 // AssemblyScript builds one file, with those that it imports. More arguments go to the compiler.
 func AssemblyScript(t testing.TB, file string, more ...string) []byte {
 	t.Helper()
 	out := output(t)
-	return run(t, command("asc", more, file, "-O3", "--runtime", "stub", "-o", out), out)
+	return run(t, command("asc", more, file, "-O3", "-o", out), out)
 }
 
 // Zig builds one file, with those that it imports. More arguments go to the compiler.
@@ -54,7 +54,7 @@ func Zig(t testing.TB, file string, more ...string) []byte {
 	t.Helper()
 	out := output(t)
 	return run(t, command("zig", more, "build-lib", "-target", "wasm32-freestanding", "-dynamic", "-rdynamic",
-		"-O", "ReleaseFast", "-fstrip", "-femit-bin="+out, file), out)
+		"-O", "ReleaseSafe", "-fstrip", "-femit-bin="+out, file), out)
 }
 
 // WAT builds one file of WebAssembly's text format.
