@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/locktopus-project/locktopus/v2/plugins/host"
+	"github.com/locktopus-project/locktopus/v2/plugins/sdk"
 )
 
 // ran is what a command said.
@@ -262,4 +263,38 @@ func TestNobodySpeaksInOurName(t *testing.T) {
 	var to bytes.Buffer
 	relay{&to}.log().Warn("plugin says", "plugin", "p", "text", "hm\nerror: no")
 	require.Equal(t, "warn: plugin says: hm\n    error: no\n", to.String())
+}
+
+// TestTheTranscriptInTheDocsIsWhatHappens plays it again. Times and sums of them differ each time.
+func TestTheTranscriptInTheDocsIsWhatHappens(t *testing.T) {
+	page, dir := readFile(t, "../../docs/PLUGINS.md"), t.TempDir()
+	require.NoError(t, copyFile(filepath.Join(dir, "plugin.wasm"), ownPaths))
+	require.NoError(t, copyFile(filepath.Join(dir, "cases.toml"), "../../plugins/sdk/template/cases.toml"))
+	t.Chdir(dir)
+	measured := regexp.MustCompile(`(?m)^(compilation|start|a call|calls|limit) .*`)
+	number := regexp.MustCompile(`[0-9][0-9_.e-]*(ns|µs|ms|s)?`)
+	steady := func(text string) string {
+		return measured.ReplaceAllStringFunc(text, func(line string) string { return number.ReplaceAllString(line, "#") })
+	}
+	commands := strings.Split(between(t, page, "```console\n$ ", "```"), "\n$ ")
+	require.Len(t, commands, 4)
+	for _, c := range commands {
+		command, want, _ := strings.Cut(c, "\n")
+		args := strings.Fields(command)[1:]
+		if args[1] == "bench" {
+			args = append(args, "--for", "20ms")
+		}
+		got := runCommand(args...)
+		require.Empty(t, got.stderr, command)
+		require.Equal(t, steady(strings.TrimSuffix(want, "\n")), steady(strings.TrimSuffix(got.stdout, "\n")), command)
+	}
+}
+
+// TestHelpOfPluginNewNamesAllLanguages also looks at the page for authors.
+func TestHelpOfPluginNewNamesAllLanguages(t *testing.T) {
+	page := readFile(t, "../../docs/PLUGINS.md")
+	for _, language := range sdk.ProjectLanguages() {
+		require.Regexp(t, `\b`+language+`\b`, helpTexts["plugin new"])
+		require.Contains(t, page, "`"+language+"`")
+	}
 }

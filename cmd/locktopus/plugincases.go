@@ -107,8 +107,12 @@ func caseLines(text string) (lines []int) {
 // readConfig takes what would stand in [plugins.config] as a table, or else as JSON.
 func (s *suite) readConfig(value any) {
 	var err error
-	if text, ok := value.(string); ok {
-		value, err = inlineOrFile(text, filepath.Dir(s.file))
+	switch v := value.(type) {
+	case string:
+		value, err = inlineOrFile(v, filepath.Dir(s.file))
+	case map[string]any:
+	default:
+		err = errors.New("must be a table, or a string of JSON, or @FILE with JSON")
 	}
 	var pl config.Plugin
 	if err == nil {
@@ -130,37 +134,22 @@ func (s *suite) readCase(place string, table map[string]any) {
 	if name := r.text("name"); name != "" {
 		r.place += ": " + printable(name)
 	}
-	s.unknownKeys(&r)
+	r.unknownKeys(caseKeys())
 	c := &testCase{place: r.place}
-	word, given := r.required("hook", "authorize")
-	if given {
-		hook, err := parseHook(word)
-		if err != nil {
-			r.fault("hook: %w", err)
-		} else {
-			c.question, err = newQuestion(hook, r.words(), func(in *input) string { return in.name })
-			if err != nil {
-				for _, e := range each(err) {
-					r.fault("%w", e)
-				}
-			}
-			r.want(hook, &c.want)
-		}
+	if word, ok := r.required("hook", "authorize"); ok {
+		r.questionAndWant(c, word)
 	}
 	s.cases = append(s.cases, c)
 	s.faults = append(s.faults, r.faults...)
 }
 
-func (s *suite) unknownKeys(r *caseReader) {
-	known := slices.Clone(otherKeys)
+// caseKeys are all that a case can have.
+func caseKeys() []string {
+	keys := slices.Clone(otherKeys)
 	for _, in := range inputs {
-		known = append(known, in.name)
+		keys = append(keys, in.name)
 	}
-	for _, key := range slices.Sorted(maps.Keys(r.table)) {
-		if !slices.Contains(known, key) {
-			r.fault("unknown key %q%s", key, orHint(key, known, ""))
-		}
-	}
+	return keys
 }
 
 // caseReader takes a case's table apart.
@@ -172,6 +161,29 @@ type caseReader struct {
 
 func (r *caseReader) fault(format string, args ...any) {
 	r.faults = append(r.faults, fmt.Errorf("%s: "+format, append([]any{r.place}, args...)...))
+}
+
+func (r *caseReader) unknownKeys(known []string) {
+	for _, key := range slices.Sorted(maps.Keys(r.table)) {
+		if !slices.Contains(known, key) {
+			r.fault("unknown key %q%s", key, orHint(key, known, ""))
+		}
+	}
+}
+
+func (r *caseReader) questionAndWant(c *testCase, word string) {
+	hook, err := parseHook(word)
+	if err != nil {
+		r.fault("%w", err)
+		return
+	}
+	c.question, err = newQuestion(hook, r.words(), func(in *input) string { return in.name })
+	if err != nil {
+		for _, e := range each(err) {
+			r.fault("%w", e)
+		}
+	}
+	r.want(hook, &c.want)
 }
 
 // text is a key's string; "" if it isn't there.
@@ -197,29 +209,31 @@ func (r *caseReader) required(key, example string) (string, bool) {
 func (r *caseReader) words() (words []given) {
 	for k := range inputs {
 		in := &inputs[k]
-		switch v := r.table[in.name].(type) {
-		case nil:
-		case string:
-			words = append(words, given{in.name, v})
-		case time.Time:
-			words = append(words, given{in.name, zoned(v)})
-		case []any:
-			for _, item := range v {
-				text, ok := item.(string)
-				if !ok || !in.many {
-					r.fault("%s must be %s", in.name, kindOf(in))
-					break
-				}
+		many, isList := r.table[in.name].([]any)
+		if !isList {
+			many = []any{r.table[in.name]}
+		}
+		for _, item := range many {
+			text, ok := item.(string)
+			if at, isTime := item.(time.Time); isTime && in.name == "now" {
+				text, ok = zoned(at), true
+			}
+			if item != nil && (!ok || isList && !in.many) {
+				r.fault("%s must be %s", in.name, kindOf(in))
+				break
+			}
+			if ok {
 				words = append(words, given{in.name, text})
 			}
-		default:
-			r.fault("%s must be %s", in.name, kindOf(in))
 		}
 	}
 	return words
 }
 
 func kindOf(in *input) string {
+	if in.name == "now" {
+		return "a date with a time, or a string"
+	}
 	if in.many {
 		return "a string or an array of strings"
 	}
@@ -292,12 +306,7 @@ func (r *caseReader) identity(value any) *host.Identity {
 			in.fault(`ttl must be a duration of whole seconds, such as "1h", but is %q`, ttl)
 		}
 	}
-	known := []string{"principal", "context", "ttl"}
-	for _, key := range slices.Sorted(maps.Keys(table)) {
-		if !slices.Contains(known, key) {
-			in.fault("unknown key %q%s", key, orHint(key, known, ""))
-		}
-	}
+	in.unknownKeys([]string{"principal", "context", "ttl"})
 	r.faults = append(r.faults, in.faults...)
 	return id
 }

@@ -35,8 +35,17 @@ func (p process) pluginNew(args []string) int {
 		fmt.Fprintf(p.stderr, "locktopus plugin new: %v\n", err)
 		return exitFailed
 	}
-	fmt.Fprintf(p.stdout, nextSteps, operands[0], project.Language, shellQuoted(operands[0]), project.Build, config.FormatString(project.Name), config.FormatString(filepath.Join(dir, "plugin.wasm")))
+	fmt.Fprintf(p.stdout, nextSteps, shellQuoted(operands[0]), project.Language, shellQuoted(notAFlag(operands[0])), project.Build,
+		config.FormatString(project.Name), config.FormatString(filepath.Join(dir, "plugin.wasm")))
 	return exitOK
+}
+
+// notAFlag is a directory's name as commands take it.
+func notAFlag(dir string) string {
+	if strings.HasPrefix(dir, "-") {
+		return "./" + dir
+	}
+	return dir
 }
 
 const nextSteps = `%s has the beginnings of a plugin in %s. This builds and tries it:
