@@ -75,8 +75,8 @@ func (s *Session) Locks() int { return s.roster.len() }
 
 // Hello is what begins a session.
 type Hello struct {
-	ID        string // in no other session's use, ever
-	Secret    []byte // nobody can guess it
+	ID        string        // in no other session's use, ever
+	Secret    wire.V2Secret // nobody can guess it
 	Principal string
 	Name      []byte // of the client's own choice
 	TTL       int64  // asked for, in milliseconds; wire.V2None: not
@@ -148,8 +148,8 @@ var (
 // Resumption is what goes on with a session.
 type Resumption struct {
 	ID        string
-	Secret    []byte // as the client knows it
-	New       []byte // that replaces it
+	Secret    wire.V2Secret // as the client knows it
+	New       wire.V2Secret // that replaces it
 	Principal string
 	Event     uint64 // the last one that the client has seen
 }
