@@ -36,7 +36,7 @@ func (p process) configCheck(args []string) int {
 	}
 	faults := p.fileFaults(c)
 	for _, f := range faults {
-		fmt.Fprintln(p.stderr, faultLine(c, f))
+		fmt.Fprintln(p.stderr, printable(faultLine(c, f))) // what plugins say is in there
 	}
 	if len(faults) > 0 {
 		return exitConfig

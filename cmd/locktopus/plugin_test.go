@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -297,4 +298,23 @@ func TestHelpOfPluginNewNamesAllLanguages(t *testing.T) {
 		require.Regexp(t, `\b`+language+`\b`, helpTexts["plugin new"])
 		require.Contains(t, page, "`"+language+"`")
 	}
+}
+
+// hookless is a module without hooks:
+//
+//	(module (memory (export "memory") 2)
+//	  (func (export "locktopus_abi_1") (result i32) (i32.const 0))
+//	  (func (export "locktopus_buffer") (param i32) (result i32) (i32.const 1024)))
+const hookless = "0061736d01000000010a026000017f60017f017f03030200010503010002072f03066d656d6f727902000f6c6f636b74" +
+	"6f7075735f6162695f310000106c6f636b746f7075735f62756666657200010a0c02040041000b05004180080b"
+
+func TestThereMustBeAHook(t *testing.T) {
+	wasm, err := hex.DecodeString(hookless)
+	require.NoError(t, err)
+	file := filepath.Join(t.TempDir(), "x.wasm")
+	require.NoError(t, os.WriteFile(file, wasm, 0o600))
+	got := runCommand("plugin", "check", file)
+	require.Equal(t, exitFailed, got.code)
+	require.Equal(t, file+": it exports no hook, so there is nothing to ask it: export locktopus_authenticate, locktopus_authorize or locktopus_normalize\n", got.stderr)
+	require.Empty(t, got.stdout)
 }

@@ -67,6 +67,13 @@ func (s *suite) fault(format string, args ...any) {
 	s.faults = append(s.faults, fmt.Errorf(format, args...))
 }
 
+func (s *suite) counted() string {
+	if len(s.cases) == 1 {
+		return "1 case"
+	}
+	return fmt.Sprintf("%d cases", len(s.cases))
+}
+
 func (s *suite) read(doc map[string]any, lines []int) {
 	for _, key := range slices.Sorted(maps.Keys(doc)) {
 		switch key {

@@ -37,11 +37,8 @@ func (p process) pluginCheck(args []string) int {
 // examine takes a module through all steps of the load. It must export a hook at least.
 func examine(spec host.Spec, to relay) (*host.Report, error) {
 	report, err := host.Examine(spec, host.Options{Log: to.log()})
-	switch {
-	case err != nil && report.TakesConfig && spec.Config == nil:
-		return report, errors.Join(err, errors.New("it takes a configuration: perhaps it needs one (--config)"))
-	case err == nil && report.Hooks == 0:
-		return report, errors.New("it exports no hook, so there is nothing to ask it: export locktopus_authenticate, locktopus_authorize or locktopus_normalize")
+	if err == nil && report.Hooks == 0 {
+		err = errors.New("it exports no hook, so there is nothing to ask it: export locktopus_authenticate, locktopus_authorize or locktopus_normalize")
 	}
 	return report, err
 }

@@ -52,6 +52,7 @@ func (p process) try(s *suite, spec *host.Spec) int {
 	var err error
 	t.probe, err = host.NewProbe(*spec, host.Options{Log: relay{&t.log}.log()})
 	if err != nil {
+		fmt.Fprint(p.stderr, t.log.String())
 		return p.loadFaults(spec, err)
 	}
 	defer t.probe.Close()
@@ -68,10 +69,10 @@ func (p process) try(s *suite, spec *host.Spec) int {
 	}
 	t.purity(s.cases, fail)
 	if len(failed) > 0 {
-		fmt.Fprintf(p.stdout, "%s: %d of %d cases failed\n", s.file, len(failed), len(s.cases))
+		fmt.Fprintf(p.stdout, "%s: %d of %s failed\n", s.file, len(failed), s.counted())
 		return exitFailed
 	}
-	fmt.Fprintf(p.stdout, "%s: ok, %d cases\n", s.file, len(s.cases))
+	fmt.Fprintf(p.stdout, "%s: ok, %s\n", s.file, s.counted())
 	return exitOK
 }
 

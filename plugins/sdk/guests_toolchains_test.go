@@ -57,12 +57,15 @@ var guests = map[string]struct {
 
 func TestGuestsPass(t *testing.T) {
 	for language, g := range guests {
-		for _, more := range g.ways {
-			if language == "zig" { // of files, the compiler reads only those below the one it is given
-				more = slices.Concat([]string{"--mod", "locktopus::zig/locktopus.zig", "--deps", "locktopus"}, more)
+		t.Run(language, func(t *testing.T) {
+			t.Parallel()
+			for _, more := range g.ways {
+				if language == "zig" { // of files, the compiler reads only those below the one it is given
+					more = slices.Concat([]string{"--mod", "locktopus::zig/locktopus.zig", "--deps", "locktopus"}, more)
+				}
+				require.NoError(t, conformance.Run(t.Context(), g.build(t, g.file, more...)), "%q", more)
 			}
-			require.NoError(t, conformance.Run(t.Context(), g.build(t, g.file, more...)), "%s %q", language, more)
-		}
+		})
 	}
 }
 

@@ -9,7 +9,7 @@
 ;; authenticate: i names alice, with a context, for an hour; a names nobody; any other denies with code 3.
 ;; authorize: t traps, w goes on for ever, f reports a fault, b answers nonsense, o logs something strange; d denies.
 ;;
-;; A configuration that begins with {"refuse" is refused.
+;; A configuration that begins with {"refuse is refused, and one that begins with {"refuse! with something strange.
 
 (module
   (import "locktopus" "log" (func $log (param i32 i32 i32)))
@@ -32,7 +32,10 @@
   (func (export "locktopus_init") (param $n i32) (result i64)
     (if (i32.ge_u (local.get $n) (i32.const 8))
       (then (if (i64.eq (i64.load (global.get $buffer)) (i64.load (i32.const 80)))
-        (then (return (call $result (i64.const 2) (i32.const 16) (i32.const 12)))))))
+        (then
+          (if (i32.eq (i32.load8_u offset=8 (global.get $buffer)) (i32.const 0x21)) ;; !
+            (then (return (call $result (i64.const 2) (i32.const 64) (i32.const 12)))))
+          (return (call $result (i64.const 2) (i32.const 16) (i32.const 12)))))))
     (i64.const 1))
 
   (func (export "locktopus_authenticate") (param i32) (result i64)
