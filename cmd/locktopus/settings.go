@@ -4,6 +4,7 @@ import (
 	"github.com/locktopus-project/locktopus/v2/engine"
 	"github.com/locktopus-project/locktopus/v2/internal/config"
 	"github.com/locktopus-project/locktopus/v2/internal/server"
+	"github.com/locktopus-project/locktopus/v2/internal/session"
 	"github.com/locktopus-project/locktopus/v2/plugins/host"
 	"github.com/locktopus-project/locktopus/v2/wsnet"
 )
@@ -16,6 +17,8 @@ func settings(c *config.Config) server.Settings {
 		MessageValues:  c.Limits.MessageValues,
 		MemoryBytes:    c.Limits.MemoryBytes,
 		Abandoned:      c.Limits.AbandonedPerAddress,
+		Sessions:       sessionLimits(c),
+		SessionsMax:    c.Limits.Sessions,
 		Namespaces:     c.Limits.Namespaces,
 		NamespaceName:  c.Limits.NamespaceNameBytes,
 		DefaultAbandon: c.Locks.DefaultAbandonTimeout,
@@ -51,6 +54,22 @@ func engineLimits(l *config.Limits) engine.Limits {
 		Resources:    l.Resources,
 		Requests:     l.NamespaceRequests,
 		Bytes:        l.NamespaceBytes,
+	}
+}
+
+func sessionLimits(c *config.Config) session.Limits {
+	return session.Limits{
+		TTLDefault: c.Sessions.TTLDefault,
+		TTLMin:     c.Sessions.TTLMin,
+		TTLMax:     c.Sessions.TTLMax,
+		WaitMax:    c.Sessions.WaitMax,
+		LeaseMin:   c.Sessions.LeaseMin,
+		Locks:      c.Limits.SessionLocks,
+		Answers:    c.Limits.SessionAnswers,
+		Events:     c.Limits.SessionEvents,
+		Watches:    c.Limits.SessionWatches,
+		NoteBytes:  c.Limits.NoteBytes,
+		NameBytes:  c.Limits.SessionNameBytes,
 	}
 }
 

@@ -153,6 +153,13 @@ var crossChecks = []struct {
 		}
 		return nil
 	}},
+	{[]string{"sessions.ttl_min", "sessions.ttl_default", "sessions.ttl_max"}, func(c *Config) error {
+		if t := c.Sessions; t.TTLMin > t.TTLDefault || t.TTLDefault > t.TTLMax {
+			return fmt.Errorf("sessions.ttl_default must lie between sessions.ttl_min and sessions.ttl_max, but %s is not between %s and %s",
+				FormatDuration(t.TTLDefault), FormatDuration(t.TTLMin), FormatDuration(t.TTLMax))
+		}
+		return nil
+	}},
 	{[]string{"locks.default_abandon_timeout", "locks.abandon_timeout_max"}, func(c *Config) error {
 		if l := c.Locks; l.DefaultAbandonTimeout > l.AbandonTimeoutMax {
 			return fmt.Errorf("locks.default_abandon_timeout must be at most locks.abandon_timeout_max, but %s is more than %s",

@@ -23,12 +23,13 @@ import "time"
 // and durations; oneof lists the words of an enumeration; check names a rule of check.go; restart
 // marks what a reload can't change.
 type Config struct {
-	Server  Server   `toml:"server"`
-	Limits  Limits   `toml:"limits"`
-	Locks   Locks    `toml:"locks"`
-	State   State    `toml:"state"`
-	Log     Log      `toml:"log"`
-	Plugins []Plugin `toml:"plugins"` // in the order in which they are asked; at most PluginsMax
+	Server   Server   `toml:"server"`
+	Limits   Limits   `toml:"limits"`
+	Locks    Locks    `toml:"locks"`
+	Sessions Sessions `toml:"sessions"`
+	State    State    `toml:"state"`
+	Log      Log      `toml:"log"`
+	Plugins  []Plugin `toml:"plugins"` // in the order in which they are asked; at most PluginsMax
 }
 
 // Server says where the server listens and to whom it talks.
@@ -73,12 +74,28 @@ type Limits struct {
 	AbandonedPerAddress   int           `toml:"abandoned_per_address" min:"1" max:"10000000"`
 	Namespaces            int           `toml:"namespaces" min:"1" max:"10000000"`
 	NamespaceNameBytes    int           `toml:"namespace_name_bytes" min:"1" max:"4096"`
+	Sessions              int           `toml:"sessions" min:"1" max:"10000000"`
+	SessionLocks          int           `toml:"session_locks" min:"1" max:"10000000"`
+	SessionAnswers        int           `toml:"session_answers" min:"16" max:"65536"`
+	SessionEvents         int           `toml:"session_events" min:"16" max:"65536"`
+	SessionWatches        int           `toml:"session_watches" min:"0" max:"65536"`
+	SessionNameBytes      int           `toml:"session_name_bytes" min:"0" max:"4096"`
+	NoteBytes             int           `toml:"note_bytes" min:"0" max:"4096"`
 }
 
 // Locks are the rules of locks that clients may leave to the server.
 type Locks struct {
 	DefaultAbandonTimeout time.Duration `toml:"default_abandon_timeout" min:"0s" max:"87600h"`
 	AbandonTimeoutMax     time.Duration `toml:"abandon_timeout_max" min:"0s" max:"87600h"`
+}
+
+// Sessions are the times of version 2 of the protocol.
+type Sessions struct {
+	TTLDefault time.Duration `toml:"ttl_default" min:"100ms" max:"24h"`
+	TTLMin     time.Duration `toml:"ttl_min" min:"100ms" max:"24h"`
+	TTLMax     time.Duration `toml:"ttl_max" min:"100ms" max:"24h"`
+	WaitMax    time.Duration `toml:"wait_max" min:"0s" max:"87600h"`
+	LeaseMin   time.Duration `toml:"lease_min" min:"1ms" max:"1h"`
 }
 
 // DirAuto as State.Dir leaves the choice of the directory to the program.

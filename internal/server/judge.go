@@ -90,28 +90,37 @@ func (s *Server) refuse(v *host.Verdict) *wsnet.Refusal {
 
 // authorize has the plugins judge the worker's resources, and replaces their paths by what they mean.
 // The new ones are good until the judge's next call.
-func (w *worker) authorize(sess *session) error {
+func (w *worker) authorize(sess *connection) error {
 	if sess.client == nil {
 		return errOlder
 	}
+	if v := w.ask(sess, host.Lock); v.Outcome != host.Allowed {
+		return w.s.deny(&v)
+	}
+	return nil
+}
+
+// ask puts a question about the worker's resources to the plugins, and replaces their paths by what they mean
+// if the answer is that they are allowed.
+func (w *worker) ask(sess *connection, op host.Operation) host.Verdict {
 	q := &w.question
 	*q = host.Request{
 		Namespace: sess.ns.name,
 		Identity:  &sess.client.identity,
 		Remote:    sess.client.remote,
-		Operation: host.Lock,
+		Operation: op,
 		Resources: q.Resources[:0],
 	}
 	for i := range w.resources {
 		q.Resources = append(q.Resources, host.Resource{Mode: judgedMode(w.resources[i].Mode), Path: w.resources[i].Path})
 	}
-	if v := w.judge.Judge(q); v.Outcome != host.Allowed {
-		return w.s.deny(&v)
+	v := w.judge.Judge(q)
+	if v.Outcome == host.Allowed {
+		for i := range w.resources {
+			w.resources[i].Path = q.Resources[i].Path
+		}
 	}
-	for i := range w.resources {
-		w.resources[i].Path = q.Resources[i].Path
-	}
-	return nil
+	return v
 }
 
 func judgedMode(m engine.Mode) host.Mode {
@@ -210,7 +219,7 @@ func (s *Server) forgetTime(who *client) {
 }
 
 // expire ends a connection whose client's authentication has come to its end.
-func (w *worker) expire(c wsnet.Conn, sess *session) {
+func (w *worker) expire(c wsnet.Conn, sess *connection) {
 	if sess.client.expiry == nil {
 		return // closing already
 	}

@@ -5,19 +5,26 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/locktopus-project/locktopus/v2/engine"
+	"github.com/locktopus-project/locktopus/v2/internal/session"
 )
 
 // A namespace is one engine: a tree of paths, an order of requests, a sequence of fencing ids.
 type namespace struct {
 	name string
 
-	mu      sync.Mutex // guards engine and counted; held for one call, never while sending or posting
+	mu      sync.Mutex // guards what follows; held for one call, never while sending or posting
 	engine  *engine.Engine
-	counted int64 // of its bytes, in the sum of all namespaces
+	space   *session.Space // v2's sessions; nil until there is one, and then everything goes through it
+	kept    bool           // sessions are a user of the namespace
+	living  int64          // sessions, in the sum of all namespaces
+	counted int64          // of its bytes, in the sum of all namespaces
+	due     time.Time      // when tick is; zero: it isn't scheduled
 
-	users int // connections and abandoned locks; guarded by the registry's mutex
+	tick  *appointment[*namespace] // when the space has something to do
+	users int                      // connections and abandoned locks; guarded by the registry's mutex
 }
 
 // registry knows the namespaces that somebody uses. One comes with its first user and goes with its
@@ -30,6 +37,7 @@ type registry struct {
 	floor  uint64 // fencing ids of new namespaces are larger
 	max    int
 	limits engine.Limits
+	space  session.Limits
 }
 
 var errNamespaces = errors.New("the server has as many namespaces as it may have (limits.namespaces)")
@@ -44,6 +52,7 @@ func (r *registry) join(name string) (*namespace, error) {
 			return nil, errNamespaces
 		}
 		ns = &namespace{name: name, engine: engine.New(r.limits, r.floor)}
+		ns.tick = &appointment[*namespace]{what: ns, place: -1}
 		r.byName[name] = ns
 	}
 	ns.users++
@@ -90,14 +99,17 @@ func (r *registry) count() int {
 
 // setLimits changes the limits of all namespaces, present and to come. One at a time: the registry
 // isn't held while namespaces are waited for.
-func (r *registry) setLimits(l engine.Limits, most int) {
+func (r *registry) setLimits(l engine.Limits, sessions session.Limits, most int) {
 	r.mu.Lock()
-	r.limits, r.max = l, most
+	r.limits, r.space, r.max = l, sessions, most
 	present := slices.Collect(maps.Values(r.byName))
 	r.mu.Unlock()
 	for _, ns := range present {
 		ns.mu.Lock()
 		ns.engine.SetLimits(l)
+		if ns.space != nil {
+			ns.space.SetLimits(sessions)
+		}
 		ns.mu.Unlock()
 	}
 }

@@ -15,6 +15,7 @@ func (s *Server) pages() http.Handler {
 	mux.HandleFunc("GET /stats", s.statsPage)
 	mux.HandleFunc("GET /stats_v1", s.statsPage)
 	mux.HandleFunc("GET /v1", s.upgradePage)
+	mux.HandleFunc("GET /v2", s.upgradePage)
 	return s.crossOrigin(mux)
 }
 
@@ -52,6 +53,7 @@ func (s *Server) statusPage(w http.ResponseWriter, _ *http.Request) {
 
 connections  %d
 sockets      %d (those of connections, of HTTP requests, and of who has not said yet)
+sessions     %d of version 2
 namespaces   %d
 memory       %d bytes for lock requests
 left behind  %d locks of lost connections
@@ -63,10 +65,11 @@ refused      %d connections (all together), %d (of one address), %d upgrades
 faults       %d of clients, %d of WebSocket, %d of TLS
 too slow     %d handshakes, %d messages, %d readers, %d without a pong, %d closing
 %s
-/v1?namespace=NAME&abandon-timeout-ms=T   WebSocket: lock and release
+/v2?namespace=NAME                        WebSocket: sessions with any number of locks
+/v1?namespace=NAME&abandon-timeout-ms=T   WebSocket: one lock for each connection
 /stats?namespace=NAME                     a namespace in numbers (JSON)
 /healthz                                  is the server able to grant locks?
-`, s.version, s.open.Load(), st.Sockets, s.spaces.count(), s.memory.Load(), s.abandoned.count(), ids,
+`, s.version, s.open.Load(), st.Sockets, s.living.Load(), s.spaces.count(), s.memory.Load(), s.abandoned.count(), ids,
 		st.Accepted, st.Messages, st.BytesIn, st.BytesOut,
 		st.RefusedConnections, st.RefusedPerAddress, st.RefusedUpgrades,
 		s.faults.Load(), st.ProtocolErrors, st.TLSErrors,
@@ -113,9 +116,13 @@ func (s *Server) healthPage(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
-// upgradePage answers a v1 request that isn't a WebSocket upgrade, its own faults first.
+// upgradePage answers a request for v1 or v2 that isn't a WebSocket upgrade, its own faults first.
 func (s *Server) upgradePage(w http.ResponseWriter, r *http.Request) {
-	if _, err := s.settings.Load().parseV1(r.URL.RawQuery); err != nil {
+	parse := s.settings.Load().parseV1
+	if r.URL.Path == "/v2" {
+		parse = s.settings.Load().parseV2
+	}
+	if _, err := parse(r.URL.RawQuery); err != nil {
 		plain(w, http.StatusBadRequest, err.Error())
 		return
 	}

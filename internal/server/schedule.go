@@ -35,10 +35,7 @@ func (s *schedule[T]) add(at time.Time, what T) *appointment[T] {
 	first := x.place == 0
 	s.mu.Unlock()
 	if first {
-		select {
-		case s.wake <- struct{}{}:
-		default: // the goroutine has not looked since the last one
-		}
+		s.look()
 	}
 	return x
 }
@@ -49,6 +46,30 @@ func (s *schedule[T]) remove(x *appointment[T]) {
 	defer s.mu.Unlock()
 	if x.place >= 0 {
 		heap.Remove(&s.queue, x.place)
+	}
+}
+
+// move puts a thing at another time, or in again if it was handed over or taken out. It allocates nothing.
+func (s *schedule[T]) move(x *appointment[T], at time.Time) {
+	s.mu.Lock()
+	x.at = at
+	if x.place < 0 {
+		heap.Push(&s.queue, x)
+	} else {
+		heap.Fix(&s.queue, x.place)
+	}
+	first := x.place == 0
+	s.mu.Unlock()
+	if first {
+		s.look()
+	}
+}
+
+// look has the earliest time looked at again.
+func (s *schedule[T]) look() {
+	select {
+	case s.wake <- struct{}{}:
+	default: // the goroutine has not looked since the last one
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/locktopus-project/locktopus/v2/engine"
 	"github.com/locktopus-project/locktopus/v2/internal/fence"
+	"github.com/locktopus-project/locktopus/v2/internal/session"
 	"github.com/locktopus-project/locktopus/v2/plugins/host"
 	"github.com/locktopus-project/locktopus/v2/wsnet"
 )
@@ -37,6 +38,8 @@ type Settings struct {
 	MessageValues  int           // members, resources and segments of a message; 0: wire.V1Values
 	MemoryBytes    int64         // for the requests of all namespaces; beyond it none is taken on
 	Abandoned      int           // locks left behind from one address; beyond it nobody connects from there
+	Sessions       session.Limits
+	SessionsMax    int           // of v2 at once, in all namespaces
 	Namespaces     int           // namespaces at once
 	NamespaceName  int           // bytes of a namespace's name
 	DefaultAbandon time.Duration // where a client names none
@@ -75,11 +78,17 @@ type Server struct {
 	plugins  func() []host.Stats
 	judged   judgements
 
-	sessions slab[session]
+	sessions slab[connection]
 	spaces   registry
 
 	abandoned *abandoned
 	expiries  *schedule[wsnet.ConnID] // connections whose authentication ends
+	greetings *schedule[wsnet.ConnID] // connections that have not said hello
+	ticks     *schedule[*namespace]   // namespaces whose sessions have something to do
+	epoch     []byte                  // this run of the server
+	living    atomic.Int64            // sessions of v2
+	drainEnd  atomic.Int64            // when clients are disconnected, in Unix nanoseconds
+	born      time.Time               // when the clock of sessions began
 	stop      chan struct{}           // closed when the server ends
 	stopOnce  sync.Once
 	work      sync.WaitGroup // goroutines of the server
@@ -125,9 +134,12 @@ func newServer(o Options) *Server {
 	}
 	set := o.Settings
 	s.settings.Store(&set)
-	s.spaces = registry{byName: map[string]*namespace{}, floor: o.Fence.Start(), max: set.Namespaces, limits: set.Engine}
+	s.spaces = registry{byName: map[string]*namespace{}, floor: o.Fence.Start(), max: set.Namespaces, limits: set.Engine, space: set.Sessions}
 	s.abandoned = newAbandoned(s.expire)
 	s.expiries = newSchedule(func(id wsnet.ConnID) { s.net.Post(id, tokenExpired) })
+	s.greetings = newSchedule(func(id wsnet.ConnID) { s.net.Post(id, tokenNoHello) })
+	s.ticks = newSchedule(s.tickDue)
+	s.epoch, s.born = []byte(randomText()), time.Now()
 	return s
 }
 
@@ -135,6 +147,8 @@ func newServer(o Options) *Server {
 func (s *Server) keepTime() {
 	s.work.Go(func() { s.abandoned.run(s.stop) })
 	s.work.Go(func() { s.expiries.run(s.stop) })
+	s.work.Go(func() { s.greetings.run(s.stop) })
+	s.work.Go(func() { s.ticks.run(s.stop) })
 }
 
 // Addr is the address the server listens on.
@@ -145,7 +159,7 @@ func (s *Server) Addr() net.Addr { return s.net.Addr() }
 func (s *Server) Reload(set Settings) {
 	s.settings.Store(&set)
 	s.net.SetLimits(set.Net)
-	s.spaces.setLimits(set.Engine, set.Namespaces)
+	s.spaces.setLimits(set.Engine, set.Sessions, set.Namespaces)
 }
 
 // Shutdown drains the server and ends it: no new connections, no new locks; each client is told by a
@@ -153,6 +167,9 @@ func (s *Server) Reload(set Settings) {
 // first. It returns nil when everybody had gone before ctx ended, ctx's error otherwise; the server
 // has ended in both cases.
 func (s *Server) Shutdown(ctx context.Context) error {
+	if end, ok := ctx.Deadline(); ok {
+		s.drainEnd.Store(end.UnixNano())
+	}
 	s.stage.Store(draining)
 	s.net.StopAccepting()
 	s.net.Broadcast(tokenLook)
@@ -202,62 +219,34 @@ func (s *Server) Close() error {
 
 // expire releases a lock whose connection has been gone for its abandon timeout.
 func (s *Server) expire(x abandonment) {
-	var grants []engine.Grant
-	r := s.release(x.ns, x.lock, &grants)
+	var fx session.Effects
+	r := s.release(x.ns, x.lock, &fx)
 	if s.settings.Load().LogLocks {
 		s.log.Info("abandoned lock released", "namespace", x.ns.name, "id", r.Seq)
 	}
 	s.spaces.leave(x.ns)
 }
 
-// release takes a request from its engine and posts the grants that follow. The caller is a user of
-// the namespace and the request's only owner, so a stale handle is a broken invariant. The
-// grants are copied to scratch before the mutex is given back: posting may wake another loop, and
-// that costs more than everything the engine does.
-func (s *Server) release(ns *namespace, lock engine.Handle, scratch *[]engine.Grant) engine.Released {
+// release takes a v1 request from its engine and posts the grants that follow. The caller is a user of
+// the namespace and the request's only owner, so a stale handle is a broken invariant.
+func (s *Server) release(ns *namespace, lock engine.Handle, fx *session.Effects) engine.Released {
 	ns.mu.Lock()
-	r, err := ns.engine.Release(lock)
-	*scratch = append((*scratch)[:0], r.Grants...)
-	s.account(ns)
-	ns.mu.Unlock()
+	r, err := ns.releaseV1(s.now(), lock, fx)
+	s.finish(ns, fx)
 	if err != nil {
 		panic("server: a session's lock is not in its engine: " + err.Error())
 	}
-	s.post(*scratch)
-	if r.More {
-		s.spaces.share(ns)
-		s.work.Go(func() { s.advance(ns) })
-	}
-	r.Grants = nil // the engine's, and the mutex is gone
 	return r
-}
-
-// advance does what a release with very many waiters behind it left over, a slice at a time, so that
-// others get at the namespace in between.
-func (s *Server) advance(ns *namespace) {
-	var grants []engine.Grant
-	for more := true; more; {
-		ns.mu.Lock()
-		var slice []engine.Grant
-		slice, more = ns.engine.Advance()
-		grants = append(grants[:0], slice...)
-		s.account(ns)
-		ns.mu.Unlock()
-		s.post(grants)
-	}
-	s.spaces.leave(ns)
 }
 
 // account adds a namespace's memory to the sum of all. ns.mu is held.
 func (s *Server) account(ns *namespace) {
-	if now := ns.engine.Bytes(); now != ns.counted {
+	now := ns.engine.Bytes()
+	if ns.space != nil {
+		now += ns.space.Bytes()
+	}
+	if now != ns.counted {
 		s.memory.Add(now - ns.counted)
 		ns.counted = now
-	}
-}
-
-func (s *Server) post(grants []engine.Grant) {
-	for i := range grants {
-		s.net.Post(wsnet.ConnID(grants[i].Owner), grants[i].Seq)
 	}
 }

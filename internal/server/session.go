@@ -7,13 +7,14 @@ import (
 	"github.com/locktopus-project/locktopus/v2/internal/wire"
 )
 
-// A session is what the server knows of a v1 connection: one lock at a time. It is touched by the
-// calls of its own connection only.
-type session struct {
+// A connection is what the server knows of one. Of v1 it is a session with one lock at a time. It is touched
+// by its own calls only.
+type connection struct {
 	ns      *namespace
 	from    origin        // where the client is
 	abandon time.Duration // how long an acquired lock outlives the connection
 	client  *client       // nil: there were no plugins when it connected
+	v2      *attachment   // nil: it speaks v1, and the rest is its only lock
 
 	state wire.V1State  // what the client was told last
 	lock  engine.Handle // while enqueued or acquired
@@ -21,6 +22,6 @@ type session struct {
 }
 
 // forget makes the session ready for another lock.
-func (s *session) forget() {
+func (s *connection) forget() {
 	s.state, s.lock, s.id = wire.V1Ready, 0, 0
 }

@@ -42,6 +42,16 @@ func (s *Settings) parseV1(query string) (paramsV1, error) {
 	return p, err
 }
 
+// parseV2 reads the query of a v2 connection, which has no parameter but the namespace of its own.
+func (s *Settings) parseV2(query string) (paramsV1, error) {
+	q, err := url.ParseQuery(query)
+	if err != nil {
+		return paramsV1{}, fmt.Errorf("the URL's query cannot be read: %w", err)
+	}
+	p := paramsV1{namespace: q.Get(paramNamespace), query: q}
+	return p, s.checkNamespace(p.namespace)
+}
+
 func (s *Settings) checkNamespace(name string) error {
 	switch {
 	case name == "":

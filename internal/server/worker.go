@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/locktopus-project/locktopus/v2/engine"
+	"github.com/locktopus-project/locktopus/v2/internal/session"
 	"github.com/locktopus-project/locktopus/v2/internal/wire"
 	"github.com/locktopus-project/locktopus/v2/plugins/host"
 	"github.com/locktopus-project/locktopus/v2/wsnet"
@@ -21,8 +22,10 @@ const (
 
 // Tokens that aren't fencing ids: those start at 1 and are below 2^63.
 const (
-	tokenLook    = 0              // look at the server's stage
-	tokenExpired = math.MaxUint64 // the client's authentication has expired
+	tokenLook    = 0                // look at the server's stage
+	tokenExpired = math.MaxUint64   // the client's authentication has expired
+	tokenCollect = tokenExpired - 1 // v2: there is something to tell
+	tokenNoHello = tokenExpired - 2 // v2: the client had time enough to say who it is
 )
 
 // refusal is an error that ends a connection, and no fault of its client's protocol.
@@ -41,7 +44,9 @@ type worker struct {
 	parser    wire.V1Parser
 	resources []engine.Resource
 	question  host.Request
-	grants    []engine.Grant
+	effects   session.Effects
+	parser2   wire.V2Parser
+	request   session.Request
 	out       []byte
 }
 
@@ -60,11 +65,14 @@ func (w *worker) Open(c wsnet.Conn, r *wsnet.Request) *wsnet.Refusal {
 	if w.s.stage.Load() != serving {
 		return &wsnet.Refusal{Status: 503, Body: errGoingDown.Error()}
 	}
-	if r.Path != "/v1" {
-		return &wsnet.Refusal{Status: 404, Body: fmt.Sprintf("no WebSocket endpoint at %q: connect to /v1?namespace=NAME", r.Path)}
+	if r.Path != "/v1" && r.Path != "/v2" {
+		return &wsnet.Refusal{Status: 404, Body: fmt.Sprintf("no WebSocket endpoint at %q: connect to /v1?namespace=NAME or /v2?namespace=NAME", r.Path)}
 	}
 	if origin := r.Header.Get("Origin"); !set.allows(origin) {
 		return &wsnet.Refusal{Status: 403, Body: fmt.Sprintf("origin %q is not allowed here (server.allowed_origins)", origin)}
+	}
+	if r.Path == "/v2" {
+		return w.openV2(c, r, set)
 	}
 	p, err := set.parseV1(r.RawQuery)
 	if err != nil {
@@ -87,7 +95,7 @@ func (w *worker) Open(c wsnet.Conn, r *wsnet.Request) *wsnet.Refusal {
 		w.s.sessions.give(i)
 		return &wsnet.Refusal{Status: 503, Body: err.Error()}
 	}
-	*sess = session{ns: ns, from: from, abandon: p.abandon, client: who}
+	*sess = connection{ns: ns, from: from, abandon: p.abandon, client: who}
 	c.SetUser(uint64(i))
 	w.s.opened()
 	w.s.limitTime(c.ID(), who)
@@ -109,7 +117,11 @@ func (w *worker) logClient(c wsnet.Conn, r *wsnet.Request, p *paramsV1, who *cli
 
 // Message takes one request of a client.
 func (w *worker) Message(c wsnet.Conn, msg []byte) {
-	sess := w.session(c)
+	sess := w.connection(c)
+	if sess.v2 != nil {
+		w.messageV2(c, sess, msg)
+		return
+	}
 	w.parser.Values = w.s.settings.Load().MessageValues
 	r, err := w.parser.Parse(msg)
 	switch {
@@ -127,7 +139,11 @@ func (w *worker) Message(c wsnet.Conn, msg []byte) {
 // Notify takes up a token: a grant made on another connection's call, the wish that the connection
 // look at the server's stage, or the end of its client's authentication.
 func (w *worker) Notify(c wsnet.Conn, token uint64) {
-	sess := w.session(c)
+	sess := w.connection(c)
+	if sess.v2 != nil {
+		w.notifyV2(c, sess, token)
+		return
+	}
 	switch token {
 	case tokenLook:
 		w.look(c, sess)
@@ -149,10 +165,14 @@ func (w *worker) Notify(c wsnet.Conn, token uint64) {
 // request it was never told to have goes at once, even if it was granted meanwhile: nobody can
 // believe to hold it.
 func (w *worker) Closed(c wsnet.Conn, why wsnet.Reason) {
-	sess := w.session(c)
+	sess := w.connection(c)
 	ns := sess.ns
 	w.s.forgetTime(sess.client)
-	w.part(c, sess)
+	if sess.v2 != nil {
+		w.closedV2(c, sess)
+	} else {
+		w.part(c, sess)
+	}
 	w.s.sessions.give(uint32(c.User()))
 	w.s.spaces.leave(ns)
 	if w.s.settings.Load().LogClients {
@@ -161,12 +181,12 @@ func (w *worker) Closed(c wsnet.Conn, why wsnet.Reason) {
 	w.s.closed()
 }
 
-func (w *worker) session(c wsnet.Conn) *session { return w.s.sessions.at(uint32(c.User())) }
+func (w *worker) connection(c wsnet.Conn) *connection { return w.s.sessions.at(uint32(c.User())) }
 
 var errNotReady = errors.New("lock is not allowed now: this connection has a lock, release it first")
 
 // lock enqueues a request and tells what came of it.
-func (w *worker) lock(c wsnet.Conn, sess *session, r wire.V1Request) error {
+func (w *worker) lock(c wsnet.Conn, sess *connection, r wire.V1Request) error {
 	if sess.state != wire.V1Ready {
 		return errNotReady
 	}
@@ -202,13 +222,13 @@ func (w *worker) enqueue(owner uint64, ns *namespace) (engine.Placed, error) {
 		return engine.Placed{}, errNoMemory
 	}
 	ns.mu.Lock()
-	defer ns.mu.Unlock()
 	if id := ns.engine.Last() + 1; !w.s.fence.Allows(id) {
+		ns.mu.Unlock()
 		w.s.noID.Store(id)
 		return engine.Placed{}, errNoIDs
 	}
-	placed, err := ns.engine.Lock(owner, w.resources)
-	w.s.account(ns)
+	placed, err := ns.lockV1(w.s.now(), owner, w.resources, &w.effects)
+	w.s.finish(ns, &w.effects)
 	return placed, err
 }
 
@@ -217,23 +237,29 @@ func (w *worker) enqueue(owner uint64, ns *namespace) (engine.Placed, error) {
 func (w *worker) convert(rs []wire.Resource) {
 	w.resources = w.resources[:0]
 	for i := range rs {
-		mode := engine.Read
-		if rs[i].Type == wire.Write {
-			mode = engine.Write
-		}
-		w.resources = append(w.resources, engine.Resource{Mode: mode, Path: rs[i].Path})
+		w.resources = append(w.resources, engine.Resource{Mode: modeOf(rs[i].Type), Path: rs[i].Path, Limit: rs[i].Limit, Weight: rs[i].Weight})
 	}
+}
+
+func modeOf(t wire.Type) engine.Mode {
+	switch t {
+	case wire.Write:
+		return engine.Write
+	case wire.Permit:
+		return engine.Permit
+	}
+	return engine.Read
 }
 
 var errNothingToRelease = errors.New("release is not allowed now: this connection has no lock")
 
 // release gives the connection's lock up, or takes its request out of the queue. A grant that
 // crossed it on its way is told first.
-func (w *worker) release(c wsnet.Conn, sess *session) error {
+func (w *worker) release(c wsnet.Conn, sess *connection) error {
 	if sess.state == wire.V1Ready {
 		return errNothingToRelease
 	}
-	released := w.s.release(sess.ns, sess.lock, &w.grants)
+	released := w.s.release(sess.ns, sess.lock, &w.effects)
 	if released.Acquired && sess.state == wire.V1Enqueued {
 		w.tell(c, sess, wire.V1Lock, wire.V1Acquired)
 	}
@@ -247,7 +273,7 @@ func (w *worker) release(c wsnet.Conn, sess *session) error {
 }
 
 // tell sends the session's new state.
-func (w *worker) tell(c wsnet.Conn, sess *session, action wire.V1Action, state wire.V1State) {
+func (w *worker) tell(c wsnet.Conn, sess *connection, action wire.V1Action, state wire.V1State) {
 	sess.state = state
 	w.out = wire.AppendV1(w.out[:0], sess.id, action, state)
 	c.Send(w.out)
@@ -255,13 +281,13 @@ func (w *worker) tell(c wsnet.Conn, sess *session, action wire.V1Action, state w
 
 // logLock writes a line about the session's lock. Callers ask first whether locks are logged at all,
 // because making the arguments allocates.
-func (w *worker) logLock(c wsnet.Conn, sess *session, what string, more ...any) {
+func (w *worker) logLock(c wsnet.Conn, sess *connection, what string, more ...any) {
 	w.s.log.With("conn", c.ID(), "namespace", sess.ns.name, "id", sess.id).Info(what, more...)
 }
 
 // fail ends a connection that broke the protocol, or whose request the server can't or mustn't serve:
 // a text that says why, the close code, and its lock goes the way of any lost connection's.
-func (w *worker) fail(c wsnet.Conn, sess *session, err error) {
+func (w *worker) fail(c wsnet.Conn, sess *connection, err error) {
 	w.out = wire.AppendV1Error(w.out[:0], err)
 	c.Send(w.out)
 	var r *refusal
@@ -279,7 +305,7 @@ func (w *worker) fail(c wsnet.Conn, sess *session, err error) {
 
 // look closes a connection that the server has no more use for: while draining one without a
 // lock, afterwards all.
-func (w *worker) look(c wsnet.Conn, sess *session) {
+func (w *worker) look(c wsnet.Conn, sess *connection) {
 	switch stage := w.s.stage.Load(); {
 	case stage == ending, stage == draining && sess.state == wire.V1Ready:
 		w.hangUp(c, sess, codeGoingAway, "the server is shutting down")
@@ -287,18 +313,18 @@ func (w *worker) look(c wsnet.Conn, sess *session) {
 }
 
 // hangUp closes a connection from our side. No end of its client's authentication is waited for any more.
-func (w *worker) hangUp(c wsnet.Conn, sess *session, code uint16, reason string) {
+func (w *worker) hangUp(c wsnet.Conn, sess *connection, code uint16, reason string) {
 	c.Close(code, reason)
 	w.s.forgetTime(sess.client)
 }
 
 // part takes a session's lock from it.
-func (w *worker) part(c wsnet.Conn, sess *session) {
+func (w *worker) part(c wsnet.Conn, sess *connection) {
 	if sess.state == wire.V1Acquired && sess.abandon > 0 {
 		w.s.spaces.share(sess.ns)
 		w.s.abandoned.add(time.Now().Add(sess.abandon), abandonment{ns: sess.ns, lock: sess.lock, from: sess.from})
 	} else if sess.state != wire.V1Ready {
-		w.s.release(sess.ns, sess.lock, &w.grants)
+		w.s.release(sess.ns, sess.lock, &w.effects)
 	}
 	if sess.state != wire.V1Ready && w.s.settings.Load().LogLocks {
 		w.logLock(c, sess, "connection lost with a lock "+sess.state.String(), "abandon_timeout", sess.abandon)

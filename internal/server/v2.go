@@ -1,0 +1,425 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/locktopus-project/locktopus/v2/engine"
+	"github.com/locktopus-project/locktopus/v2/internal/session"
+	"github.com/locktopus-project/locktopus/v2/internal/wire"
+	"github.com/locktopus-project/locktopus/v2/plugins/host"
+	"github.com/locktopus-project/locktopus/v2/wsnet"
+)
+
+// Close codes of v2 besides those of internal/session.
+const (
+	codeDenied  = 3004
+	codeNoHello = 3005
+)
+
+const subprotocolV2 = "locktopus.v2"
+
+// greetings is how often a client may try to go on with sessions that there aren't.
+const greetingsMax = 3
+
+// attachment is what the server knows of a v2 connection: which session it belongs to, once it has said hello.
+type attachment struct {
+	session  *session.Session // nil: it has not
+	connect  *host.Connect    // what plugins will be asked; nil: there were none, or they were asked
+	greeting *appointment[wsnet.ConnID]
+	id       uint64 // of the connection
+	tries    int    // hellos that failed
+	drained  bool   // it was told that the server is shutting down
+	closing  bool   // it was told its last word
+}
+
+// openV2 accepts a connection of v2. Who it is is asked when it says hello: credentials may be there.
+func (w *worker) openV2(c wsnet.Conn, r *wsnet.Request, set *Settings) *wsnet.Refusal {
+	p, err := set.parseV2(r.RawQuery)
+	if err != nil {
+		return &wsnet.Refusal{Status: 400, Body: err.Error()}
+	}
+	switch {
+	case slices.Contains(r.Protocols, subprotocolV2):
+		r.Protocol = subprotocolV2
+	case len(r.Protocols) > 0:
+		return &wsnet.Refusal{Status: 400, Body: fmt.Sprintf("the subprotocol here is %q, but %q is asked for", subprotocolV2, r.Protocols)}
+	}
+	i, sess, ok := w.s.sessions.take()
+	if !ok {
+		return &wsnet.Refusal{Status: 503, Body: "the server has as many connections as it may have"}
+	}
+	ns, err := w.s.spaces.join(p.namespace)
+	if err != nil {
+		w.s.sessions.give(i)
+		return &wsnet.Refusal{Status: 503, Body: err.Error()}
+	}
+	a := &attachment{id: uint64(c.ID())}
+	if w.judges() {
+		a.connect = connectOf(r, &p)
+	}
+	*sess = connection{ns: ns, from: originOf(r.Remote.Addr()), v2: a}
+	a.greeting = w.s.greetings.add(time.Now().Add(set.Net.HandshakeTimeout), c.ID())
+	c.SetUser(uint64(i))
+	w.s.opened()
+	if set.LogClients {
+		w.s.log.Info("client connected", "conn", c.ID(), "namespace", p.namespace, "remote", r.Remote, "protocol", 2)
+	}
+	return nil
+}
+
+// messageV2 takes one message of a v2 client.
+func (w *worker) messageV2(c wsnet.Conn, sess *connection, msg []byte) {
+	a := sess.v2
+	if a.closing {
+		return
+	}
+	w.parser2.Values = w.s.settings.Load().MessageValues
+	r, err := w.parser2.Parse(msg)
+	switch {
+	case err != nil:
+		w.malformed(c, sess, err)
+	case r.Op == wire.V2Hello && a.session == nil:
+		w.hello(c, sess, r.Hello)
+	case r.Op == wire.V2Hello:
+		w.malformed(c, sess, errSecondHello)
+	case a.session == nil:
+		w.malformed(c, sess, errNoHello)
+	default:
+		w.do(c, sess, &r)
+	}
+}
+
+var (
+	errNoHello     = errors.New(`op: the first message is a hello, such as {"op":"hello"}`)
+	errSecondHello = errors.New("op: this connection has said hello already")
+)
+
+// malformed ends a connection whose client broke the protocol.
+func (w *worker) malformed(c wsnet.Conn, sess *connection, err error) {
+	w.s.faults.Add(1)
+	w.failV2(c, sess, &wire.V2Message{Error: wire.V2Malformed, Message: []byte(err.Error())}, codeFault)
+}
+
+// failV2 tells a connection its last word.
+func (w *worker) failV2(c wsnet.Conn, sess *connection, m *wire.V2Message, code uint16) {
+	w.say(c, m)
+	w.closeV2(c, sess, code)
+	if w.s.settings.Load().LogClients {
+		w.s.log.Info("client refused", "conn", c.ID(), "namespace", sess.ns.name, "code", m.Error, "error", oneLine(m.Message))
+	}
+}
+
+func (w *worker) closeV2(c wsnet.Conn, sess *connection, code uint16) {
+	sess.v2.closing = true
+	w.hangUp(c, sess, code, "")
+}
+
+func (w *worker) say(c wsnet.Conn, m *wire.V2Message) {
+	w.out = wire.AppendV2(w.out[:0], m)
+	c.Send(w.out)
+}
+
+// hello begins a session or goes on with one, once plugins have said who this is.
+func (w *worker) hello(c wsnet.Conn, sess *connection, h *wire.V2Greeting) {
+	if w.s.stage.Load() != serving && !h.Resume {
+		w.failV2(c, sess, &wire.V2Message{Error: wire.V2GoingDown, Message: []byte(errGoingDown.Error())}, codeGoingAway)
+		return
+	}
+	if !w.identify(c, sess, h) {
+		return
+	}
+	var err error
+	if h.Resume {
+		err = w.resume(c, sess, h)
+	} else {
+		err = w.begin(c, sess, h)
+	}
+	switch {
+	case err == nil:
+		w.s.greetings.remove(sess.v2.greeting)
+		w.welcome(c, sess)
+		return
+	case errors.Is(err, session.ErrPrincipal):
+		w.failV2(c, sess, &wire.V2Message{Error: wire.V2NotAllowed, Message: []byte(err.Error())}, codeDenied)
+		return
+	}
+	code := wire.V2NoSession
+	if !h.Resume {
+		code = wire.V2Limit
+	}
+	if sess.v2.tries++; sess.v2.tries == greetingsMax {
+		w.failV2(c, sess, &wire.V2Message{Error: code, Message: []byte(err.Error())}, codeFault)
+		return
+	}
+	w.say(c, &wire.V2Message{Error: code, Message: []byte(err.Error())})
+}
+
+var errSessions = errors.New("the server has as many sessions as it may have (limits.sessions); try again later")
+
+func (w *worker) begin(c wsnet.Conn, sess *connection, h *wire.V2Greeting) error {
+	set := w.s.settings.Load()
+	if w.s.memory.Load() >= set.MemoryBytes {
+		return errNoMemory
+	}
+	if w.s.living.Load() >= int64(set.SessionsMax) {
+		return errSessions
+	}
+	ns := sess.ns
+	ns.mu.Lock()
+	w.s.spaceOf(ns)
+	var err error
+	sess.v2.session, err = ns.space.Open(w.s.now(), uint64(c.ID()), session.Hello{
+		ID: randomText(), Secret: []byte(randomText()), Principal: principalOf(sess), Name: h.Name, TTL: h.TTLMS,
+	}, &w.effects)
+	w.s.finish(ns, &w.effects)
+	return err
+}
+
+func (w *worker) resume(c wsnet.Conn, sess *connection, h *wire.V2Greeting) error {
+	ns := sess.ns
+	ns.mu.Lock()
+	w.s.spaceOf(ns)
+	var err error
+	sess.v2.session, err = ns.space.Resume(w.s.now(), uint64(c.ID()), session.Resumption{
+		ID: string(h.Session), Secret: h.Secret, New: []byte(randomText()), Principal: principalOf(sess), Event: h.Event,
+	}, &w.effects)
+	w.s.finish(ns, &w.effects)
+	return err
+}
+
+// identify asks plugins who says hello. False: the connection is over.
+func (w *worker) identify(c wsnet.Conn, sess *connection, h *wire.V2Greeting) bool {
+	q := sess.v2.connect
+	if !w.judges() {
+		return true
+	}
+	if q == nil { // it connected when there were no plugins
+		w.failV2(c, sess, &wire.V2Message{Error: wire.V2TryLater, Message: []byte(errOlder.Error())}, codeTryLater)
+		return false
+	}
+	fields := q.Fields
+	for _, cr := range h.Credentials {
+		q.Fields = append(q.Fields, host.Field{Kind: host.Credential, Name: string(cr.Name), Value: string(cr.Value)})
+	}
+	slices.SortStableFunc(q.Fields[len(fields):], func(a, b host.Field) int { return strings.Compare(a.Name, b.Name) })
+	id, v := w.judge.Authenticate(q)
+	clear(q.Fields[len(fields):])
+	q.Fields = fields
+	if v.Outcome != host.Allowed {
+		no := w.s.refuse(&v)
+		m := &wire.V2Message{Error: wire.V2NotAllowed, Message: oneLineBytes(v.Reason), Plugin: []byte(v.Plugin), Code: int64(v.Code)}
+		code := uint16(codeDenied)
+		if v.Outcome != host.Denied {
+			m = &wire.V2Message{Error: wire.V2TryLater, Message: []byte(no.Body)}
+			code = codeTryLater
+		}
+		w.failV2(c, sess, m, code)
+		return false
+	}
+	sess.client = &client{identity: id, remote: q.Remote}
+	return true
+}
+
+func oneLineBytes(text []byte) []byte { return []byte(oneLine(text)) }
+
+// principalOf is who a connection's client is; empty if nobody said so.
+func principalOf(sess *connection) string {
+	if sess.client == nil {
+		return ""
+	}
+	return sess.client.identity.Principal
+}
+
+// welcome sends what a hello has led to.
+func (w *worker) welcome(c wsnet.Conn, sess *connection) {
+	a := sess.v2
+	a.connect = nil
+	w.s.limitTime(c.ID(), sess.client)
+	fx := &w.effects
+	fx.Welcome.Epoch, fx.Welcome.Durable = w.s.epoch, w.s.fence.Dir() != ""
+	w.out = wire.AppendV2Welcome(w.out[:0], &fx.Welcome)
+	c.Send(w.out)
+	w.tellV2(c, sess)
+	w.lookV2(c, sess)
+}
+
+// tellV2 sends what a call on the space has left for this connection, and what there is behind it.
+func (w *worker) tellV2(c wsnet.Conn, sess *connection) {
+	w.sendV2(c, sess)
+	for w.effects.Rest && !sess.v2.closing {
+		w.collect(sess)
+		w.sendV2(c, sess)
+	}
+}
+
+func (w *worker) sendV2(c wsnet.Conn, sess *connection) {
+	fx := &w.effects
+	for i := range fx.Messages {
+		w.say(c, &fx.Messages[i])
+	}
+	if fx.Close != 0 && !sess.v2.closing {
+		w.closeV2(c, sess, fx.Close)
+	}
+}
+
+// collect asks the space what there is to tell.
+func (w *worker) collect(sess *connection) {
+	ns := sess.ns
+	ns.mu.Lock()
+	ns.space.Collect(w.s.now(), sess.v2.session, sess.v2.id, &w.effects)
+	w.s.finish(ns, &w.effects)
+}
+
+// do has a request judged and done.
+func (w *worker) do(c wsnet.Conn, sess *connection, r *wire.V2Request) {
+	q := &w.request
+	*q = session.Request{V2Request: *r}
+	if refusal := w.refuseV2(sess, q); refusal != nil {
+		q.Refusal = refusal
+	}
+	w.place(sess, q)
+	for w.effects.Undone && !sess.v2.closing {
+		w.sendV2(c, sess)
+		w.place(sess, q)
+	}
+	w.tellV2(c, sess)
+	if w.s.stage.Load() != serving {
+		w.lookV2(c, sess)
+	}
+	if w.s.settings.Load().LogLocks {
+		w.logV2(c, sess, q)
+	}
+}
+
+// place gives a request to the space.
+func (w *worker) place(sess *connection, q *session.Request) {
+	ns := sess.ns
+	ns.mu.Lock()
+	if q.Op == wire.V2Lock && q.Refusal == nil {
+		if id := ns.engine.Last() + 1; !w.s.fence.Allows(id) {
+			w.s.noID.Store(id)
+			q.Refusal = &session.Refusal{Code: wire.V2TryLater, Text: errNoIDs.text}
+		}
+	}
+	ns.space.Do(w.s.now(), sess.v2.session, sess.v2.id, q, &w.effects)
+	w.s.finish(ns, &w.effects)
+}
+
+// refuseV2 says why a request must not be done; nil: it may.
+func (w *worker) refuseV2(sess *connection, q *session.Request) *session.Refusal {
+	switch q.Op {
+	case wire.V2Lock:
+		w.convert(q.Resources)
+		q.Wanted = w.resources
+		switch {
+		case w.s.stage.Load() != serving:
+			return &session.Refusal{Code: wire.V2Draining, Text: errGoingDown.text}
+		case w.s.memory.Load() >= w.s.settings.Load().MemoryBytes:
+			return &session.Refusal{Code: wire.V2TryLater, Text: errNoMemory.text}
+		}
+		return w.judgeV2(sess, host.Lock)
+	case wire.V2Inspect:
+		return w.judgePath(sess, q, host.Inspect)
+	case wire.V2Watch:
+		return w.judgePath(sess, q, host.Watch)
+	}
+	return nil
+}
+
+// judgePath has plugins judge who wants to look at a path, and what it means.
+func (w *worker) judgePath(sess *connection, q *session.Request, op host.Operation) *session.Refusal {
+	w.resources = append(w.resources[:0], engine.Resource{Mode: engine.Read, Path: q.Path})
+	no := w.judgeV2(sess, op)
+	q.Path = w.resources[0].Path
+	return no
+}
+
+// judgeV2 has plugins judge the worker's resources.
+func (w *worker) judgeV2(sess *connection, op host.Operation) *session.Refusal {
+	if !w.judges() {
+		return nil
+	}
+	if sess.client == nil {
+		return &session.Refusal{Code: wire.V2TryLater, Text: errOlder.text}
+	}
+	v := w.ask(sess, op)
+	switch v.Outcome {
+	case host.Allowed:
+		return nil
+	case host.Denied:
+		w.s.judged.deniedRequests.Add(1)
+		return &session.Refusal{Code: wire.V2NotAllowed, Text: oneLine(v.Reason), Plugin: v.Plugin, Number: int64(v.Code)}
+	}
+	err := w.s.deny(&v)
+	code := wire.V2TryLater
+	if v.Outcome == host.TooLong {
+		code = wire.V2Limit
+	}
+	return &session.Refusal{Code: code, Text: err.Error()}
+}
+
+// lookV2 tells a connection what the server's stage means for it.
+func (w *worker) lookV2(c wsnet.Conn, sess *connection) {
+	a := sess.v2
+	stage := w.s.stage.Load()
+	if stage == serving || a.closing {
+		return
+	}
+	if stage == ending || a.session == nil || w.locks(sess) == 0 {
+		w.failV2(c, sess, &wire.V2Message{Error: wire.V2GoingDown, Message: []byte(errGoingDown.text)}, codeGoingAway)
+		return
+	}
+	if !a.drained {
+		a.drained = true
+		w.say(c, &wire.V2Message{Notice: "draining", Millis: time.Until(time.Unix(0, w.s.drainEnd.Load())).Milliseconds()})
+	}
+}
+
+func (w *worker) locks(sess *connection) int {
+	sess.ns.mu.Lock()
+	defer sess.ns.mu.Unlock()
+	return sess.v2.session.Locks()
+}
+
+// notifyV2 takes up a token for a v2 connection.
+func (w *worker) notifyV2(c wsnet.Conn, sess *connection, token uint64) {
+	switch a := sess.v2; {
+	case a.closing:
+	case token == tokenLook:
+		w.lookV2(c, sess)
+	case token == tokenExpired && sess.client != nil && sess.client.expiry != nil:
+		w.s.judged.expired.Add(1)
+		w.failV2(c, sess, &wire.V2Message{Error: wire.V2NotAllowed, Message: []byte(errExpired.text)}, codeDenied)
+	case token == tokenNoHello && a.session == nil:
+		w.failV2(c, sess, &wire.V2Message{Error: wire.V2NoHello, Message: []byte("no hello has come in time (limits.handshake_timeout)")}, codeNoHello)
+	case token == tokenCollect && a.session != nil:
+		w.collect(sess)
+		w.tellV2(c, sess)
+	}
+}
+
+// closedV2 ends a connection. Its session lives on for its time.
+func (w *worker) closedV2(c wsnet.Conn, sess *connection) {
+	a := sess.v2
+	w.s.greetings.remove(a.greeting)
+	if a.session == nil {
+		return
+	}
+	ns := sess.ns
+	ns.mu.Lock()
+	ns.space.Detach(w.s.now(), a.session, a.id, &w.effects)
+	w.s.finish(ns, &w.effects)
+}
+
+// logV2 logs a request and what was answered at once.
+func (w *worker) logV2(c wsnet.Conn, sess *connection, q *session.Request) {
+	log := w.s.log.With("conn", c.ID(), "namespace", sess.ns.name, "session", sess.v2.session.ID(), "request", q.ID)
+	if q.Op == wire.V2Lock {
+		log = log.With("resources", resourcesText(q.Wanted))
+	}
+	log.Info(q.Op.String())
+}
