@@ -1,0 +1,265 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Options of a Client. The zero value, and nil, mean the defaults.
+type Options struct {
+	// Name is shown to people who look at locks; 128 bytes at most. Without one they see the session's id.
+	Name string
+	// TTL is how long the session lives when the server hears nothing of it; 15 s if zero. The server may
+	// grant another. The client renews at a third of it.
+	TTL time.Duration
+	// Margin is how much earlier than necessary locks end locally, so that the program can react; a tenth
+	// of the TTL, and 2 s at most, if zero.
+	Margin time.Duration
+	// Credentials are for the server's plugins, where a header can't be used. See Header, too.
+	Credentials map[string]string
+	// Header goes with each connection, such as Authorization.
+	Header http.Header
+	// TLS is for wss:// addresses; nil: the system's authorities.
+	TLS *tls.Config
+	// OnRisk, if there is one, is called with true when two thirds of the time in which the server must be
+	// heard are over and it has not been, and with false when it has been heard again. Locks are still held
+	// meanwhile. It must return soon and must not call the client.
+	OnRisk func(atRisk bool)
+	// BackoffMin and BackoffMax bound how long the client waits between two attempts to connect, which
+	// doubles each time and is drawn at random from its upper half; 50 ms and 5 s if zero.
+	BackoffMin, BackoffMax time.Duration
+	// Log is told about connections lost and made; nil: nobody.
+	Log *slog.Logger
+}
+
+const (
+	defaultTTL        = 15 * time.Second
+	defaultBackoffMin = 50 * time.Millisecond
+	defaultBackoffMax = 5 * time.Second
+	closePatience     = 2 * time.Second // for a last answer
+	maxMargin         = 2 * time.Second
+	messageBytesMax   = 64 << 20 // of one message from the server
+)
+
+func (o *Options) orDefaults() Options {
+	var out Options
+	if o != nil {
+		out = *o
+	}
+	if out.TTL <= 0 {
+		out.TTL = defaultTTL
+	}
+	if out.BackoffMin <= 0 {
+		out.BackoffMin = defaultBackoffMin
+	}
+	if out.BackoffMax <= 0 {
+		out.BackoffMax = max(defaultBackoffMax, out.BackoffMin)
+	}
+	if out.Log == nil {
+		out.Log = slog.New(slog.DiscardHandler)
+	}
+	return out
+}
+
+// Client is a session with a server. Make it with Dial; Close ends it.
+type Client struct {
+	options   Options
+	url       string
+	transport *http.Transport
+	now       func() time.Duration // the clock
+	stop      context.CancelCauseFunc
+	stopped   context.Context // ended by Close
+	work      sync.WaitGroup
+
+	mu      sync.Mutex // guards what follows, and the state of calls, locks and watches
+	link    *link      // nil: there is no connection
+	session string
+	secret  string
+	epoch   string
+	ttl     time.Duration
+	event   uint64           // the last one seen
+	lastID  uint64           // of requests
+	calls   []*call          // not answered, in the order of their ids
+	locks   map[uint64]*Lock // acquired, or waiting with an answer that said so
+	watches map[uint64]*Watch
+	heard   time.Duration // when the newest request was sent that has been answered
+	said    time.Duration // when something was sent last
+	risky   bool
+	closing bool
+	wake    chan struct{} // holds one: the keeper should look again
+}
+
+// Dial connects to a server and begins a session. The address is that of the second version of the
+// protocol and names the namespace: ws://HOST:PORT/v2?namespace=NAME, or wss://. The context is for the
+// first connection only: when that fails, so does Dial; later ones are made behind the caller's back.
+func Dial(ctx context.Context, address string, options *Options) (*Client, error) {
+	if err := checkAddress(address); err != nil {
+		return nil, err
+	}
+	return dial(ctx, address, options, clock)
+}
+
+func dial(ctx context.Context, address string, options *Options, now func() time.Duration) (*Client, error) {
+	c := &Client{
+		options: options.orDefaults(), url: address, now: now, wake: make(chan struct{}, 1),
+		locks: map[uint64]*Lock{}, watches: map[uint64]*Watch{},
+	}
+	c.transport = http.DefaultTransport.(*http.Transport).Clone()
+	c.transport.TLSClientConfig = c.options.TLS
+	c.stopped, c.stop = context.WithCancelCause(context.Background())
+	l, err := c.connect(ctx)
+	if err != nil {
+		c.stop(ErrClosed)
+		c.transport.CloseIdleConnections()
+		return nil, err
+	}
+	c.work.Go(func() { c.run(l) })
+	c.work.Go(c.keep)
+	return c, nil
+}
+
+func checkAddress(address string) error {
+	u, err := url.Parse(address)
+	switch {
+	case err != nil:
+		return fmt.Errorf("locktopus: the address: %w", errors.Unwrap(err))
+	case u.Scheme != "ws" && u.Scheme != "wss":
+		return fmt.Errorf("locktopus: the address must begin with ws:// or wss://, but is %q", address)
+	case u.Host == "":
+		return fmt.Errorf("locktopus: the address names no server: %q", address)
+	case u.Query().Get("namespace") == "":
+		return fmt.Errorf("locktopus: the address names no namespace, as ws://%s/v2?namespace=NAME would", u.Host)
+	case !strings.HasSuffix(u.Path, "/v2"):
+		return fmt.Errorf("locktopus: the path of the address must be /v2, but is %q", u.Path)
+	}
+	return nil
+}
+
+// Session is the id by which the server knows the session. It changes when the server has forgotten the
+// one before.
+func (c *Client) Session() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.session
+}
+
+// TTL is the time to live that the server has granted.
+func (c *Client) TTL() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ttl
+}
+
+// Close releases all locks, ends the session and returns when everything is over, after some seconds at
+// most. Without a connection the server releases the locks when the session's time is over.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	again := c.closing
+	c.closing = true
+	var bye *call
+	if !again && c.link != nil {
+		bye = c.begin(&request{Op: "bye"}, nil)
+	}
+	for _, l := range c.waiting() {
+		delete(c.locks, l.id)
+		l.end(ErrClosed)
+	}
+	c.endAll(ErrClosed)
+	c.mu.Unlock()
+	if bye != nil {
+		patience := time.NewTimer(closePatience)
+		defer patience.Stop()
+		select {
+		case <-bye.done:
+		case <-patience.C:
+		}
+	}
+	c.stop(ErrClosed)
+	c.work.Wait()
+	c.transport.CloseIdleConnections()
+	return nil
+}
+
+// failCalls ends all requests that will not be answered any more.
+func (c *Client) failCalls() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, q := range c.calls {
+		q.fail(ErrClosed)
+	}
+	c.calls = nil
+}
+
+// endAll ends all locks and watches of the session here. c.mu is held.
+func (c *Client) endAll(cause error) {
+	for id, l := range c.locks {
+		delete(c.locks, id)
+		l.end(cause)
+	}
+	for id, w := range c.watches {
+		delete(c.watches, id)
+		w.end(cause)
+	}
+}
+
+// run keeps a connection, from the one that Dial made until Close.
+func (c *Client) run(l *link) {
+	defer c.failCalls()
+	for {
+		err := c.serve(l)
+		if c.ending() {
+			return
+		}
+		c.options.Log.Info("locktopus: connection lost", "error", err)
+		if l = c.reconnect(); l == nil {
+			return
+		}
+	}
+}
+
+// ending says whether Close was called.
+func (c *Client) ending() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing
+}
+
+// reconnect tries until it has a connection, or the client is closed: then it is nil.
+func (c *Client) reconnect() *link {
+	for wait := time.Duration(0); ; wait = min(max(2*wait, c.options.BackoffMin), c.options.BackoffMax) {
+		if wait > 0 {
+			pause := time.NewTimer(wait/2 + rand.N(wait/2+1))
+			select {
+			case <-c.stopped.Done():
+				pause.Stop()
+				return nil
+			case <-pause.C:
+			}
+		}
+		ctx, cancel := context.WithTimeout(c.stopped, c.patience())
+		l, err := c.connect(ctx)
+		cancel()
+		switch {
+		case err == nil:
+			c.options.Log.Info("locktopus: connected again", "session", c.Session())
+			return l
+		case c.stopped.Err() != nil:
+			return nil
+		}
+		c.options.Log.Info("locktopus: cannot connect", "error", err)
+	}
+}
+
+// patience is how long one attempt to connect may take.
+func (c *Client) patience() time.Duration {
+	return max(2*time.Second, min(c.TTL(), 10*time.Second))
+}

@@ -1,0 +1,112 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Why a lock, or a client, is over.
+var (
+	// ErrClosed: the client was closed.
+	ErrClosed = errors.New("locktopus: the client is closed")
+	// ErrDeadline: the server may have given the lock to somebody else by now, as nothing has been heard
+	// from it for the session's time to live, or as the lock's lease is over.
+	ErrDeadline = errors.New("locktopus: the lock's time is over, and the server has not been heard extending it")
+	// ErrReleased: the lock was released by its owner.
+	ErrReleased = errors.New("locktopus: the lock was released")
+)
+
+// LostError says that the server has ended a lock.
+type LostError struct {
+	// State is how: "expired" when its lease or its session was over, "revoked" when an administrator
+	// took it, "gone" when the server knows neither the session nor its locks any more, as after a restart.
+	State   string
+	Message string // for people; may be empty
+}
+
+func (e *LostError) Error() string {
+	if e.Message == "" {
+		return "locktopus: the lock is lost: " + e.State
+	}
+	return fmt.Sprintf("locktopus: the lock is lost: %s: %s", e.State, e.Message)
+}
+
+// Blocker is a request that is in the way.
+type Blocker struct {
+	Session string   `json:"session"` // its name, or where it has none its id; "v1" for a client of version 1
+	Note    string   `json:"note"`
+	Lock    uint64   `json:"lock"`
+	Type    string   `json:"type"`
+	Path    []string `json:"path"`
+	State   string   `json:"state"` // "acquired" or "enqueued"
+	SinceMS int64    `json:"since_ms"`
+}
+
+// Since is how long it has been in this state.
+func (b *Blocker) Since() time.Duration { return time.Duration(b.SinceMS) * time.Millisecond }
+
+func (b *Blocker) String() string {
+	text := fmt.Sprintf("%s of /%s, %s by %s for %v", b.Type, strings.Join(b.Path, "/"), b.State, b.Session, b.Since())
+	if b.Note != "" {
+		text += fmt.Sprintf(" (%s)", b.Note)
+	}
+	return text
+}
+
+// UnavailableError says that a lock could not be had in time.
+type UnavailableError struct {
+	// State is "unavailable" when there was no time to wait, "timeout" otherwise.
+	State    string
+	Blockers []Blocker // the first few that are in the way
+}
+
+func (e *UnavailableError) Error() string {
+	return "locktopus: not to be had in time" + inTheWay(e.Blockers)
+}
+
+// Is makes a wait that the caller's context limited an error like that of the context.
+func (e *UnavailableError) Is(target error) bool {
+	return target == context.DeadlineExceeded && e.State != "unavailable"
+}
+
+// DeadlockError says that waiting would never have ended: each of the sessions waits for the next, and the
+// last for this one.
+type DeadlockError struct{ Cycle []Blocker }
+
+func (e *DeadlockError) Error() string {
+	return "locktopus: that would be a deadlock" + inTheWay(e.Cycle)
+}
+
+func inTheWay(bs []Blocker) string {
+	var b strings.Builder
+	for i := range bs {
+		b.WriteString([]string{": ", ", then "}[min(i, 1)])
+		b.WriteString(bs[i].String())
+	}
+	return b.String()
+}
+
+// RefusedError says that the server has refused a request or a client.
+type RefusedError struct {
+	// Code is the protocol's, such as "limit" or "draining"; "denied" is a plugin's word.
+	Code    string
+	Message string // what is wrong, where, and what to do
+	Plugin  string // that denied
+	Reason  int    // the plugin's own code
+}
+
+func (e *RefusedError) Error() string {
+	if e.Plugin != "" {
+		return fmt.Sprintf("locktopus: denied by plugin %q (code %d): %s", e.Plugin, e.Reason, e.Message)
+	}
+	return fmt.Sprintf("locktopus: %s: %s", e.Code, e.Message)
+}
+
+// Denied says whether an error is a plugin's refusal: asking again will not help.
+func Denied(err error) bool {
+	refused, ok := errors.AsType[*RefusedError](err)
+	return ok && refused.Code == "denied"
+}

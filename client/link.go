@@ -1,0 +1,251 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+const subprotocol = "locktopus.v2"
+
+var errReplaced = errors.New("another connection has taken the session over")
+
+// link is one connection.
+type link struct {
+	socket *websocket.Conn
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	mu    sync.Mutex // guards queue
+	queue []*call
+	wake  chan struct{} // holds one: there is something in the queue
+}
+
+func (l *link) close() {
+	l.cancel()
+	_ = l.socket.CloseNow()
+}
+
+// post sends a request when those before it are sent. It never waits.
+func (l *link) post(q *call) {
+	l.mu.Lock()
+	l.queue = append(l.queue, q)
+	l.mu.Unlock()
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// connect makes a connection and begins the session over it, or takes it up again.
+func (c *Client) connect(ctx context.Context) (*link, error) {
+	socket, response, err := websocket.Dial(ctx, c.url, &websocket.DialOptions{
+		HTTPClient:   &http.Client{Transport: c.transport},
+		HTTPHeader:   c.options.Header,
+		Subprotocols: []string{subprotocol},
+	})
+	if err != nil {
+		return nil, dialError(err, response)
+	}
+	socket.SetReadLimit(messageBytesMax)
+	l := &link{socket: socket, wake: make(chan struct{}, 1)}
+	l.ctx, l.cancel = context.WithCancel(c.stopped)
+	if err := c.greet(ctx, l); err != nil {
+		l.close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// dialError says what the server said, which is better than what the library makes of it.
+func dialError(err error, response *http.Response) error {
+	if response == nil || response.StatusCode == http.StatusSwitchingProtocols {
+		return fmt.Errorf("locktopus: cannot connect: %w", err)
+	}
+	said, _ := io.ReadAll(io.LimitReader(response.Body, 1024))
+	text := strings.TrimSpace(string(said))
+	code := fmt.Sprintf("http %d", response.StatusCode)
+	if response.StatusCode == http.StatusUnauthorized || response.StatusCode == http.StatusForbidden {
+		code = "denied"
+	}
+	return &RefusedError{Code: code, Message: text}
+}
+
+// greet says hello and takes the welcome up. A session that the server has forgotten is begun anew.
+func (c *Client) greet(ctx context.Context, l *link) error {
+	for {
+		hello := c.hello()
+		text, err := json.Marshal(hello)
+		if err != nil {
+			return fmt.Errorf("locktopus: credentials: %w", err)
+		}
+		sent := c.now()
+		if err := l.socket.Write(ctx, websocket.MessageText, text); err != nil {
+			return fmt.Errorf("locktopus: cannot connect: %w", err)
+		}
+		_, text, err = l.socket.Read(ctx)
+		if err != nil {
+			return fmt.Errorf("locktopus: cannot connect: %w", err)
+		}
+		var m message
+		if err := json.Unmarshal(text, &m); err != nil {
+			return fmt.Errorf("locktopus: the server's welcome is not understood: %w", err)
+		}
+		switch {
+		case m.Op == "welcome":
+			c.welcome(l, &m, hello.Resume != nil, sent)
+			return nil
+		case m.Error == "no_session" && hello.Resume != nil:
+			c.forget(&LostError{State: "gone", Message: m.Message})
+		default:
+			if err := refusal(&m); err != nil {
+				return err
+			}
+			return errors.New("locktopus: the server's first message is no welcome")
+		}
+	}
+}
+
+func (c *Client) hello() *request {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := &request{Op: "hello", TTLMS: milliseconds(c.options.TTL), Name: c.options.Name, Credentials: c.options.Credentials}
+	if c.session != "" {
+		r.Resume = &resumption{Session: c.session, Secret: c.secret, Event: c.event}
+	}
+	return r
+}
+
+// forget ends what there was of a session that is no more. Requests for locks that wait begin again in
+// the next one; other requests are about what is gone.
+func (c *Client) forget(cause error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.session, c.secret, c.event, c.lastID = "", "", 0, 0
+	old := c.calls
+	c.calls = nil
+	waiting := c.waiting()
+	for id, l := range c.locks {
+		if l.state == waitingLock {
+			delete(c.locks, id)
+		}
+	}
+	c.endAll(cause)
+	for _, q := range old {
+		if q.lock == nil {
+			q.fail(cause)
+		}
+	}
+	for _, l := range waiting {
+		l.begin()
+	}
+}
+
+// welcome takes a session up, and sends what wasn't answered once more.
+func (c *Client) welcome(l *link, m *message, resumed bool, sent time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.session, c.secret, c.epoch = m.Session, m.Secret, m.Epoch
+	c.ttl = time.Duration(m.TTLMS) * time.Millisecond
+	c.heard, c.said = max(c.heard, sent), sent
+	if resumed {
+		c.reconcile(m)
+	} else {
+		c.event = m.Event
+	}
+	c.link = l
+	for _, q := range c.calls {
+		q.sent = -1
+		l.post(q)
+	}
+	c.look()
+}
+
+// reconcile finds what became of the locks when the server no longer has all events that were missed.
+// c.mu is held.
+func (c *Client) reconcile(m *message) {
+	if m.FirstEvent <= c.event+1 {
+		return // they follow
+	}
+	c.event = m.FirstEvent - 1
+	alive := map[uint64]*LockInfo{}
+	for i := range m.Locks {
+		alive[m.Locks[i].Lock] = &m.Locks[i]
+	}
+	for _, l := range c.locks {
+		switch info := alive[l.id]; {
+		case info == nil:
+			l.end(&LostError{State: "gone", Message: "it ended while there was no connection"})
+		case info.State != "enqueued" && l.state == waitingLock:
+			l.acquired(info.Token, info.Slots)
+		}
+	}
+}
+
+// serve carries messages both ways until the connection is lost.
+func (c *Client) serve(l *link) error {
+	var writing sync.WaitGroup
+	writing.Go(func() { c.write(l) })
+	err := c.read(l)
+	c.mu.Lock()
+	if c.link == l {
+		c.link = nil
+	}
+	c.leaveQueues()
+	for id, w := range c.watches {
+		w.end(ErrWatchInterrupted)
+		delete(c.watches, id)
+	}
+	c.mu.Unlock()
+	l.close()
+	writing.Wait()
+	return err
+}
+
+func (c *Client) read(l *link) error {
+	for {
+		_, text, err := l.socket.Read(l.ctx)
+		if err != nil {
+			return err
+		}
+		if err := c.handle(l, text); err != nil {
+			return err
+		}
+	}
+}
+
+// write sends what is in the queue, in its order. Whoever puts something in never waits for the network.
+func (c *Client) write(l *link) {
+	for {
+		l.mu.Lock()
+		queue := l.queue
+		l.queue = nil
+		l.mu.Unlock()
+		for _, q := range queue {
+			c.mu.Lock()
+			q.sent = c.now()
+			c.said = q.sent
+			c.mu.Unlock()
+			if err := l.socket.Write(l.ctx, websocket.MessageText, q.text); err != nil {
+				l.close() // which the reader notices
+				return
+			}
+		}
+		if len(queue) > 0 {
+			continue
+		}
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-l.wake:
+		}
+	}
+}

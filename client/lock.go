@@ -1,0 +1,324 @@
+package client
+
+import (
+	"context"
+	"time"
+)
+
+type lockState uint8
+
+const (
+	waitingLock lockState = iota
+	heldLock
+	overLock
+)
+
+// Lock is a lock that was granted. It is over when it is released, or lost.
+type Lock struct {
+	c       *Client
+	request request       // as it was asked for
+	until   time.Time     // when waiting ends; zero: never
+	lease   time.Duration // zero: as long as the session
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	settled chan struct{} // closed when it is acquired, or will never be
+
+	// Guarded by the client's mutex.
+	id      uint64
+	state   lockState
+	token   uint64
+	slots   []uint32
+	leased  time.Duration // when the last thing was sent that began its lease
+	err     error         // why it will never be acquired
+	upgrade *upgrade      // nil: none waits
+}
+
+// Lock waits for all resources at once and takes them. When ctx ends first it gives up and leaves the queue;
+// where ctx has a deadline the server knows of it, and the *UnavailableError says who was in the way.
+// ctx is for waiting only: how long the lock lasts has nothing to do with it.
+//
+// Other errors: *DeadlockError, *RefusedError, ErrClosed.
+func (c *Client) Lock(ctx context.Context, items ...Item) (*Lock, error) {
+	return c.acquire(ctx, items, false)
+}
+
+// TryLock is Lock without waiting: what can't be had now, in fair order, is an *UnavailableError that says
+// who is in the way. ctx is for the server's answer.
+func (c *Client) TryLock(ctx context.Context, items ...Item) (*Lock, error) {
+	return c.acquire(ctx, items, true)
+}
+
+func (c *Client) acquire(ctx context.Context, items []Item, now bool) (*Lock, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	l := &Lock{c: c, request: request{Op: "lock"}, settled: make(chan struct{})}
+	for _, item := range items {
+		item.add(&l.request)
+	}
+	if err := checkResources(l.request.Resources); err != nil {
+		return nil, err
+	}
+	l.lease = l.request.lease
+	if now {
+		l.request.WaitMS = milliseconds(0)
+	} else if until, ok := ctx.Deadline(); ok {
+		l.until = until
+	}
+	l.ctx, l.cancel = context.WithCancelCause(context.Background())
+	c.mu.Lock()
+	if c.closing {
+		c.mu.Unlock()
+		return nil, ErrClosed
+	}
+	l.begin()
+	c.mu.Unlock()
+	select {
+	case <-l.settled:
+	case <-ctx.Done():
+		l.giveUp(context.Cause(ctx))
+	}
+	if l.err != nil {
+		return nil, l.err
+	}
+	return l, nil
+}
+
+// begin asks for the lock, again where the session is another one than before. c.mu is held.
+func (l *Lock) begin() {
+	r := l.request
+	if !l.until.IsZero() {
+		r.WaitMS = milliseconds(waitFor(time.Until(l.until)))
+	}
+	q := l.c.begin(&r, nil)
+	l.id, q.lock = q.ID, l
+	q.take = func(m *message) { l.answered(q, m) }
+}
+
+// waitFor leaves the server's answer some time to arrive, so that it comes before the caller's own limit.
+func waitFor(d time.Duration) time.Duration { return d - min(d/20, 50*time.Millisecond) }
+
+// answered takes up what the server says to the request. c.mu is held.
+func (l *Lock) answered(q *call, m *message) {
+	if l.state == overLock {
+		return // given up meanwhile; a release is on its way
+	}
+	switch m.State {
+	case "acquired":
+		l.c.locks[l.id] = l
+		l.acquired(m.Token, m.Slots)
+		l.leased = q.sent
+	case "enqueued":
+		l.c.locks[l.id] = l
+	default:
+		err := refusal(m)
+		if err == nil {
+			err = &LostError{State: m.State, Message: m.Message}
+		}
+		l.end(err)
+	}
+}
+
+// acquired makes it a lock that is held. c.mu is held.
+func (l *Lock) acquired(token uint64, slots []uint32) {
+	l.state, l.token, l.slots = heldLock, token, slots
+	l.leased = l.c.heard
+	close(l.settled)
+	l.c.look()
+}
+
+// happened takes an event up. c.mu is held.
+func (l *Lock) happened(m *message) {
+	switch m.State {
+	case "acquired":
+		if l.state != waitingLock {
+			return
+		}
+		l.acquired(m.Token, m.Slots)
+		if l.lease > 0 {
+			l.askRenewal(nil)
+		}
+	case "upgraded":
+		l.upgraded(m.Token)
+	case "upgrade_timeout":
+		l.endUpgrade(refusal(m))
+	default:
+		err := refusal(m) // "timeout"
+		if err == nil {
+			err = &LostError{State: m.State, Message: m.Message}
+		}
+		delete(l.c.locks, l.id)
+		l.end(err)
+	}
+}
+
+// end is the end of the lock, or of waiting for it. c.mu is held.
+func (l *Lock) end(cause error) {
+	switch l.state {
+	case waitingLock:
+		l.err = cause
+		close(l.settled)
+	case overLock:
+		return
+	}
+	l.state = overLock
+	l.endUpgrade(cause)
+	l.cancel(cause)
+}
+
+// giveUp ends waiting, unless it has just ended.
+func (l *Lock) giveUp(cause error) {
+	l.c.mu.Lock()
+	defer l.c.mu.Unlock()
+	if l.state == heldLock {
+		l.err = cause // the caller will never know that it had the lock
+	}
+	if l.state != overLock {
+		l.askRelease(cause)
+	}
+}
+
+// askRelease ends the lock and says so to the server. c.mu is held.
+func (l *Lock) askRelease(cause error) *call {
+	l.end(cause)
+	delete(l.c.locks, l.id)
+	return l.c.begin(&request{Op: "release", Lock: l.id}, nil)
+}
+
+// waiting are the requests that wait for a lock, in their order. c.mu is held.
+func (c *Client) waiting() (all []*Lock) {
+	for _, l := range c.locks {
+		if l.state == waitingLock {
+			all = append(all, l)
+		}
+	}
+	for _, q := range c.calls {
+		if q.lock != nil && q.lock.state == waitingLock {
+			all = append(all, q.lock)
+		}
+	}
+	return inOrder(all)
+}
+
+// leaveQueues ends requests that don't wait without a connection. c.mu is held.
+func (c *Client) leaveQueues() {
+	for _, l := range c.waiting() {
+		if l.request.Leave {
+			delete(c.locks, l.id)
+			l.end(&LostError{State: "canceled", Message: "the connection was lost, and it was not to wait without one"})
+		}
+	}
+}
+
+// Token is the lock's fencing token: larger than that of every conflicting lock that was granted before.
+// An upgrade changes it.
+func (l *Lock) Token() uint64 {
+	l.c.mu.Lock()
+	defer l.c.mu.Unlock()
+	return l.token
+}
+
+// ID is what the server calls the lock within its session.
+func (l *Lock) ID() uint64 {
+	l.c.mu.Lock()
+	defer l.c.mu.Unlock()
+	return l.id
+}
+
+// Slots are the numbers of the lock's permits, in the order of its resources: each is below its limit and
+// nobody else's for as long as the lock is held.
+func (l *Lock) Slots() []uint32 {
+	l.c.mu.Lock()
+	defer l.c.mu.Unlock()
+	return append([]uint32(nil), l.slots...)
+}
+
+// Context ends when the lock is over. context.Cause tells why: ErrReleased, ErrDeadline, a *LostError, or
+// ErrClosed.
+func (l *Lock) Context() context.Context { return l.ctx }
+
+// Done is closed when the lock is over.
+func (l *Lock) Done() <-chan struct{} { return l.ctx.Done() }
+
+// Err says why the lock is over; nil while it is held.
+func (l *Lock) Err() error { return context.Cause(l.ctx) }
+
+// Deadline is how much longer the lock lasts at least if the server is not heard again.
+func (l *Lock) Deadline() time.Duration {
+	l.c.mu.Lock()
+	defer l.c.mu.Unlock()
+	if l.state != heldLock {
+		return 0
+	}
+	until := l.c.heard + l.c.usable(l.c.ttl)
+	if l.lease > 0 {
+		until = min(until, l.leased+l.c.usable(l.lease))
+	}
+	return max(0, until-l.c.now())
+}
+
+// Release gives the lock up and waits for the server's word. It returns nil if the lock was held until now,
+// and otherwise why it was not; a second call returns nil. When ctx ends first the release goes on.
+func (l *Lock) Release(ctx context.Context) error {
+	c := l.c
+	c.mu.Lock()
+	if l.state != heldLock {
+		err := context.Cause(l.ctx)
+		c.mu.Unlock()
+		if err == ErrReleased {
+			return nil
+		}
+		return err
+	}
+	q := l.askRelease(ErrReleased)
+	c.mu.Unlock()
+	select {
+	case <-q.done:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	switch {
+	case q.err != nil:
+		return q.err
+	case q.answer.State == "released":
+		return nil
+	case q.answer.State != "":
+		return &LostError{State: q.answer.State, Message: q.answer.Message}
+	}
+	return refusal(q.answer)
+}
+
+// Renew begins the lock's lease anew and waits for the server's word; without a lease it does nothing that
+// the client doesn't do by itself.
+func (l *Lock) Renew(ctx context.Context) error {
+	l.c.mu.Lock()
+	if l.state != heldLock {
+		defer l.c.mu.Unlock()
+		return context.Cause(l.ctx)
+	}
+	done := make(chan error, 1)
+	l.askRenewal(func(err error) { done <- err })
+	l.c.mu.Unlock()
+	select {
+	case err := <-done:
+		return err
+	case <-l.ctx.Done():
+		return context.Cause(l.ctx)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// askRenewal begins the lease anew. c.mu is held.
+func (l *Lock) askRenewal(told func(error)) {
+	q := l.c.begin(&request{Op: "renew", Lock: l.id}, nil)
+	q.take = func(m *message) {
+		err := refusal(m)
+		if err == nil {
+			l.leased = max(l.leased, q.sent)
+		}
+		if told != nil {
+			told(err)
+		}
+	}
+}

@@ -1,0 +1,85 @@
+package client
+
+import "time"
+
+// request is anything a client sends.
+type request struct {
+	Op          string            `json:"op"`
+	ID          uint64            `json:"id,omitempty"`
+	Lock        uint64            `json:"lock,omitempty"`
+	Watch       uint64            `json:"watch,omitempty"`
+	Resources   []Resource        `json:"resources,omitempty"`
+	Path        *[]string         `json:"path,omitempty"`
+	Limit       int               `json:"limit,omitempty"`
+	After       string            `json:"after,omitempty"`
+	WaitMS      *int64            `json:"wait_ms,omitempty"`
+	LeaseMS     *int64            `json:"lease_ms,omitempty"`
+	Note        string            `json:"note,omitempty"`
+	Leave       bool              `json:"leave,omitempty"`
+	TTLMS       *int64            `json:"ttl_ms,omitempty"`
+	Name        string            `json:"name,omitempty"`
+	Credentials map[string]string `json:"credentials,omitempty"`
+	Resume      *resumption       `json:"resume,omitempty"`
+
+	lease time.Duration
+}
+
+type resumption struct {
+	Session string `json:"session"`
+	Secret  string `json:"secret"`
+	Event   uint64 `json:"event"`
+}
+
+// message is anything a server says.
+type message struct {
+	Op         string `json:"op"` // "welcome"
+	ID         uint64 `json:"id"`
+	Event      uint64 `json:"event"`
+	Watch      uint64 `json:"watch"`
+	Session    string `json:"session"`
+	Secret     string `json:"secret"`
+	TTLMS      int64  `json:"ttl_ms"`
+	Epoch      string `json:"epoch"`
+	Durable    bool   `json:"durable"`
+	LastID     uint64 `json:"last_id"`
+	FirstEvent uint64 `json:"first_event"`
+
+	Lock    lockOrInfo `json:"lock"`
+	State   string     `json:"state"`
+	Token   uint64     `json:"token,string"`
+	Slots   []uint32   `json:"slots"`
+	Ahead   int        `json:"ahead"`
+	LeaseMS int64      `json:"lease_ms"`
+	Change  string     `json:"change"`
+	Number  uint64     `json:"n"`
+	Notice  string     `json:"notice"`
+	MS      int64      `json:"ms"`
+	Next    string     `json:"next"`
+
+	Blockers []Blocker  `json:"blockers"`
+	Cycle    []Blocker  `json:"cycle"`
+	Locks    []LockInfo `json:"locks"`
+
+	Error   string `json:"error"`
+	Message string `json:"message"`
+	Plugin  string `json:"plugin"`
+	Code    int    `json:"code"`
+}
+
+// LockInfo is what the server tells of a lock, of this session or of others.
+type LockInfo struct {
+	Session   string     `json:"session"`
+	Name      string     `json:"name"`
+	Lock      uint64     `json:"lock"`
+	Token     uint64     `json:"token,string"` // 0 while it waits
+	State     string     `json:"state"`        // "acquired", "enqueued" or "upgrading"
+	Resources []Resource `json:"resources"`
+	Note      string     `json:"note"`
+	SinceMS   int64      `json:"since_ms"`
+	LeaseMS   int64      `json:"lease_ms"`
+	Slots     []uint32   `json:"slots"`
+	WaitsFor  []Blocker  `json:"waits_for"`
+}
+
+// Since is how long the lock has been in its state.
+func (l *LockInfo) Since() time.Duration { return time.Duration(l.SinceMS) * time.Millisecond }
