@@ -152,6 +152,13 @@ func (c *Client) Session() string {
 	return c.session
 }
 
+// Connected says whether there is a connection at the moment.
+func (c *Client) Connected() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.link != nil
+}
+
 // TTL is the time to live that the server has granted.
 func (c *Client) TTL() time.Duration {
 	c.mu.Lock()
