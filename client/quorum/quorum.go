@@ -7,7 +7,10 @@
 // order, so that nobody holds a later server while waiting for an earlier one, and clients can't block each
 // other in a circle. Servers that can't be reached are passed over.
 //
-// What it costs: as many round trips as servers make a majority, one after the other. What it can't give: one
+// The lock is then taken on the other servers, too, where nobody else has it, so that it outlives the loss of
+// one.
+//
+// What it costs: a round trip more than servers make a majority, one after the other. What it can't give: one
 // fencing token. Each server counts by itself; a guard has to keep a client.Guard for each server and
 // take what passes on a majority of them.
 package quorum
@@ -16,6 +19,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -153,35 +157,79 @@ func (q *Quorum) Lock(ctx context.Context, items ...client.Item) (*Lock, error) 
 		l.giveBack(context.WithoutCancel(ctx), q.patience)
 		return nil, fmt.Errorf("locktopus: acquired on %d of %d servers, %d are needed: %w", held, len(q.addresses), l.majority, errors.Join(faults...))
 	}
-	l.watch()
+	held += q.spares(ctx, l, items)
+	l.watch(held - l.majority)
 	return l, nil
 }
 
 func (q *Quorum) lockOne(ctx context.Context, i int, items []client.Item) (*client.Lock, error) {
-	c, err := q.client(ctx, i)
+	c, err := q.connected(ctx, i)
 	if err != nil {
 		return nil, err
 	}
-	if !c.Connected() {
-		return nil, errors.New("there is no connection at the moment")
-	}
-	return c.Lock(ctx, append(items, client.Impatient())...)
+	return c.Lock(ctx, append(slices.Clip(items), client.Impatient())...)
 }
 
-// watch ends the lock when one of its parts ends: there are no more of them than needed.
-func (l *Lock) watch() {
-	for _, lock := range l.locks {
-		if lock == nil {
+func (q *Quorum) connected(ctx context.Context, i int) (*client.Client, error) {
+	c, err := q.client(ctx, i)
+	if err == nil && !c.Connected() {
+		return nil, errors.New("there is no connection at the moment")
+	}
+	return c, err
+}
+
+// spares takes the lock on the servers that are left, where it can be had at once: with it the lock outlives
+// the loss of as many others. It says how many those are. Nobody is waited for, so no circle can come of it.
+func (q *Quorum) spares(ctx context.Context, l *Lock, items []client.Item) (n int) {
+	ctx, cancel := context.WithTimeout(ctx, q.patience)
+	defer cancel()
+	var trying sync.WaitGroup
+	for i := range l.locks {
+		if l.locks[i] != nil {
 			continue
 		}
-		l.watching.Go(func() {
-			select {
-			case <-lock.Done():
-				l.cancel(fmt.Errorf("%w: %w", ErrMinority, lock.Err()))
-			case <-l.ctx.Done():
+		trying.Go(func() {
+			if c, err := q.connected(ctx, i); err == nil {
+				l.locks[i], _ = c.TryLock(ctx, items...)
 			}
 		})
 	}
+	trying.Wait()
+	for _, lock := range l.locks {
+		if lock != nil {
+			n++
+		}
+	}
+	return n - l.majority
+}
+
+// watch ends the lock when more of its parts have ended than it can spare.
+func (l *Lock) watch(spare int) {
+	lost := make(chan error, len(l.locks))
+	for _, lock := range l.locks {
+		if lock != nil {
+			l.watching.Go(func() {
+				select {
+				case <-lock.Done():
+					lost <- lock.Err()
+				case <-l.ctx.Done():
+				}
+			})
+		}
+	}
+	l.watching.Go(func() {
+		for n := 0; ; n++ {
+			select {
+			case err := <-lost:
+				if n == spare {
+					l.cancel(fmt.Errorf("%w: %w", ErrMinority, err))
+					return
+				}
+			case <-l.ctx.Done():
+				return
+			}
+		}
+	})
 }
 
 // Context ends when the lock is over: it was released, or is no longer held on a majority.
