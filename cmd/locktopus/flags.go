@@ -7,11 +7,12 @@ import (
 	"github.com/locktopus-project/locktopus/v2/internal/config"
 )
 
-// flagValue is a flag that takes a value. Its long name begins with two dashes; short may be empty.
+// flagValue is a flag. Its long name begins with two dashes; short may be empty.
 type flagValue struct {
 	long, short string
 	value       *string
 	each        func(string) // instead of value, of a flag that may be given several times
+	alone       *bool        // instead of value, of a flag that takes none
 	given       bool
 	as          string // how the user wrote it
 }
@@ -37,6 +38,13 @@ func parseFlags(args []string, operands int, flags ...*flagValue) ([]string, err
 		}
 		if f.given && f.each == nil {
 			return nil, fmt.Errorf("%s is given twice", name)
+		}
+		if f.alone != nil {
+			if inline {
+				return nil, fmt.Errorf("%s takes no value", name)
+			}
+			*f.alone, f.given, f.as = true, true, name
+			continue
 		}
 		if !inline {
 			if i++; i == len(args) {

@@ -46,6 +46,7 @@ var commands = []command{
 	{"config check", process.configCheck},
 	{"config print", process.configPrint},
 	{"health", process.health},
+	{"run", process.runCommand},
 	{"plugin new", process.pluginNew},
 	{"plugin check", process.pluginCheck},
 	{"plugin run", process.pluginRun},

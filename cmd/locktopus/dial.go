@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/locktopus-project/locktopus/v2/client"
+)
+
+// Exit codes of commands that need a server, from sysexits.h as far as it has them.
+const (
+	exitUnreachable = 69 // EX_UNAVAILABLE
+	exitNotObtained = 75 // EX_TEMPFAIL
+	exitDenied      = 77 // EX_NOPERM
+	exitLost        = 79
+)
+
+// Environment of those commands.
+const (
+	envURL           = "LOCKTOPUS_URL"
+	envAuthorization = "LOCKTOPUS_AUTHORIZATION"
+)
+
+// dialTimeout is how long a server may take to answer.
+const dialTimeout = 10 * time.Second
+
+// dialFlags say how to reach a server.
+type dialFlags struct {
+	url, ca, cert, key string
+	header             http.Header
+	fault              error
+}
+
+func (d *dialFlags) flags() []*flagValue {
+	d.header = http.Header{}
+	return []*flagValue{
+		{long: "--url", value: &d.url},
+		{long: "--header", each: d.addHeader},
+		{long: "--ca", value: &d.ca},
+		{long: "--cert", value: &d.cert},
+		{long: "--key", value: &d.key},
+	}
+}
+
+func (d *dialFlags) addHeader(text string) {
+	name, value, ok := strings.Cut(text, ":")
+	if name = strings.TrimSpace(name); !ok || name == "" {
+		d.fault = fmt.Errorf("--header must be a header such as %q, but is %q", "authorization: Bearer abc", text)
+		return
+	}
+	d.header.Add(name, strings.TrimSpace(value))
+}
+
+// address is the server's, from the flag or the environment.
+func (d *dialFlags) address(p process) (string, error) {
+	if d.fault != nil {
+		return "", d.fault
+	}
+	if d.url != "" {
+		return d.url, nil
+	}
+	if url := p.getenv(envURL); url != "" {
+		return url, nil
+	}
+	return "", fmt.Errorf("name the server and the namespace: --url 'ws://127.0.0.1:9009/v2?namespace=NAME', or %s in the environment", envURL)
+}
+
+func (d *dialFlags) options(p process, o *client.Options) error {
+	if (d.cert == "") != (d.key == "") {
+		return errors.New("--cert and --key go together")
+	}
+	o.Header = d.header
+	if value := p.getenv(envAuthorization); value != "" && o.Header.Get("Authorization") == "" {
+		o.Header.Set("Authorization", value)
+	}
+	if d.cert == "" && d.ca == "" {
+		return nil
+	}
+	o.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	if d.cert != "" {
+		pair, err := tls.LoadX509KeyPair(d.cert, d.key)
+		if err != nil {
+			return fmt.Errorf("--cert: %w", err)
+		}
+		o.TLS.Certificates = []tls.Certificate{pair}
+	}
+	if d.ca != "" {
+		text, err := os.ReadFile(d.ca)
+		if err != nil {
+			return fmt.Errorf("--ca: %w", err)
+		}
+		if o.TLS.RootCAs = x509.NewCertPool(); !o.TLS.RootCAs.AppendCertsFromPEM(text) {
+			return fmt.Errorf("--ca: there is no certificate in %s", d.ca)
+		}
+	}
+	return nil
+}
+
+// getenv is a variable of the environment; "" if there is none.
+func (p process) getenv(name string) string {
+	for _, e := range p.environ {
+		if value, ok := strings.CutPrefix(e, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// exitFor is the exit code for an error of the client's.
+func exitFor(err error) int {
+	refused, isRefused := errors.AsType[*client.RefusedError](err)
+	_, unavailable := errors.AsType[*client.UnavailableError](err)
+	_, deadlock := errors.AsType[*client.DeadlockError](err)
+	switch {
+	case client.Denied(err):
+		return exitDenied
+	case unavailable, deadlock, errors.Is(err, context.DeadlineExceeded):
+		return exitNotObtained
+	case isRefused && (refused.Code == "limit" || refused.Code == "other_limit"):
+		return exitUsage
+	}
+	return exitUnreachable
+}
+
+// said is an error without the client's prefix: the command says its own name.
+func said(err error) string { return strings.TrimPrefix(err.Error(), "locktopus: ") }

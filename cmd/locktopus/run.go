@@ -1,0 +1,278 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/locktopus-project/locktopus/v2/client"
+)
+
+// Exit codes of commands that could not be started, as shells have them.
+const (
+	exitCannotExecute = 126
+	exitNotFound      = 127
+	exitSignal        = 128 // and the signal's number
+)
+
+// What the command finds in its environment.
+const (
+	envToken  = "LOCKTOPUS_TOKEN"
+	envLockID = "LOCKTOPUS_LOCK_ID"
+	envPaths  = "LOCKTOPUS_PATHS"
+)
+
+// lostGrace is the most that a command gets to end once its lock is somebody else's already.
+const lostGrace = time.Second
+
+// runFlags are those of run.
+type runFlags struct {
+	dialFlags
+	items      []client.Item
+	resources  []client.Resource
+	wait       time.Duration // 0: for ever
+	try        bool
+	ttl, grace time.Duration
+	note, name string
+	command    []string
+}
+
+func (p process) runCommand(args []string) int {
+	f, err := p.parseRun(args)
+	if err != nil {
+		return p.misused("run", "locktopus run: %v", err)
+	}
+	options := client.Options{Name: f.name, TTL: f.ttl}
+	if err := f.options(p, &options); err != nil {
+		return p.misused("run", "locktopus run: %v", err)
+	}
+	address, err := f.address(p)
+	if err != nil {
+		return p.misused("run", "locktopus run: %v", err)
+	}
+	program, code, err := lookCommand(f.command[0])
+	if err != nil {
+		fmt.Fprintf(p.stderr, "locktopus run: %v\n", err)
+		return code
+	}
+	incoming := listenForSignals()
+	defer incoming.stop()
+	c, lock, code := p.obtain(f, address, &options, incoming)
+	if lock == nil {
+		return code
+	}
+	defer c.Close()
+	return p.supervise(f, program, c, lock, incoming)
+}
+
+func (p process) parseRun(args []string) (*runFlags, error) {
+	f := &runFlags{ttl: 15 * time.Second, grace: 5 * time.Second}
+	before, command := splitCommand(args)
+	var wait, ttl, grace string
+	var faults []error
+	resource := func(long, short string, read func(string) (client.Resource, error)) *flagValue {
+		return &flagValue{long: long, short: short, each: func(text string) {
+			r, err := read(text)
+			if err != nil {
+				faults = append(faults, fmt.Errorf("%s: %w", long, err))
+			}
+			f.items, f.resources = append(f.items, r), append(f.resources, r)
+		}}
+	}
+	flags := append(f.dialFlags.flags(),
+		resource("--write", "-w", func(text string) (client.Resource, error) {
+			path, err := parsePath(text)
+			return client.Write(path...), err
+		}),
+		resource("--read", "-r", func(text string) (client.Resource, error) {
+			path, err := parsePath(text)
+			return client.Read(path...), err
+		}),
+		resource("--permit", "", parsePermit),
+		&flagValue{long: "--wait", value: &wait},
+		&flagValue{long: "--try", alone: &f.try},
+		&flagValue{long: "--ttl", value: &ttl},
+		&flagValue{long: "--grace", value: &grace},
+		&flagValue{long: "--note", value: &f.note},
+		&flagValue{long: "--name", value: &f.name},
+	)
+	if _, err := parseFlags(before, 0, flags...); err != nil {
+		return nil, err
+	}
+	if len(faults) > 0 {
+		return nil, faults[0]
+	}
+	f.command = command
+	for _, d := range []struct {
+		flag, text string
+		value      *time.Duration
+	}{{"--wait", wait, &f.wait}, {"--ttl", ttl, &f.ttl}, {"--grace", grace, &f.grace}} {
+		if err := parseSpan(d.flag, d.text, d.value); err != nil {
+			return nil, err
+		}
+	}
+	return f, f.check()
+}
+
+// splitCommand takes apart what is before "--" and the command behind it.
+func splitCommand(args []string) (before, command []string) {
+	for i, a := range args {
+		if a == "--" {
+			return args[:i], args[i+1:]
+		}
+	}
+	return args, nil
+}
+
+func parseSpan(flag, text string, d *time.Duration) error {
+	if text == "" {
+		return nil
+	}
+	span, err := time.ParseDuration(text)
+	if err != nil || span <= 0 {
+		return fmt.Errorf("%s must be a duration such as 30s, but is %q", flag, text)
+	}
+	*d = span
+	return nil
+}
+
+// parsePermit reads PATH:N, or PATH:N:WEIGHT where the permit counts as several.
+func parsePermit(text string) (client.Resource, error) {
+	at := strings.LastIndexByte(text, ':')
+	if at < 0 {
+		return client.Resource{}, fmt.Errorf("must be PATH:N, N being how many there are, but is %q", text)
+	}
+	n, err := strconv.ParseUint(text[at+1:], 10, 32)
+	if err != nil || n == 0 {
+		return client.Resource{}, fmt.Errorf("must be PATH:N, N being how many there are, but is %q", text)
+	}
+	path, err := parsePath(text[:at])
+	return client.Permit(uint32(n), path...), err
+}
+
+func (f *runFlags) check() error {
+	switch {
+	case len(f.command) == 0:
+		return errors.New(`the command is missing: put it behind "--", such as: locktopus run -w backup -- rsync -a /from /to`)
+	case len(f.items) == 0:
+		return errors.New("name at least one path: -w PATH, -r PATH or --permit PATH:N")
+	case f.try && f.wait > 0:
+		return errors.New("--try doesn't wait, so --wait has no meaning beside it")
+	case f.grace > f.ttl/3:
+		return fmt.Errorf("--grace (%v) must be a third of --ttl (%v) at most, or the command could not end before its lock does", f.grace, f.ttl)
+	}
+	if f.note != "" {
+		f.items = append(f.items, client.Note(f.note))
+	}
+	return nil
+}
+
+// lookCommand finds the program before anything is locked for it.
+func lookCommand(name string) (program string, code int, err error) {
+	program, err = exec.LookPath(name)
+	switch {
+	case err == nil, errors.Is(err, exec.ErrDot):
+		return program, 0, nil
+	case errors.Is(err, fs.ErrPermission):
+		return "", exitCannotExecute, fmt.Errorf("cannot execute %s: permission denied", name)
+	}
+	return "", exitNotFound, fmt.Errorf("%s: command not found", name)
+}
+
+// obtain gets the lock, or says with the exit code why there is none.
+func (p process) obtain(f *runFlags, address string, options *client.Options, incoming *incomingSignals) (*client.Client, *client.Lock, int) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var got os.Signal
+	done := make(chan struct{})
+	listening := make(chan struct{})
+	go func() {
+		defer close(listening)
+		for {
+			select {
+			case s := <-incoming.c:
+				if ends(s) {
+					got = s
+					cancel()
+					return
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	c, lock, err := f.lock(ctx, address, options)
+	close(done)
+	<-listening
+	switch {
+	case err == nil && got == nil:
+		return c, lock, 0
+	case got != nil:
+		if c != nil {
+			c.Close()
+		}
+		return nil, nil, exitSignal + signalNumber(got)
+	}
+	if c != nil {
+		c.Close()
+	}
+	fmt.Fprintf(p.stderr, "locktopus run: %s\n", said(err))
+	return nil, nil, exitFor(err)
+}
+
+func (f *runFlags) lock(ctx context.Context, address string, options *client.Options) (*client.Client, *client.Lock, error) {
+	if f.wait > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, f.wait)
+		defer cancel()
+	}
+	dialing, cancel := context.WithTimeoutCause(ctx, dialTimeout, errors.New("the server doesn't answer"))
+	defer cancel()
+	c, err := client.Dial(dialing, address, options)
+	if err != nil {
+		return nil, nil, unreachable(ctx, err)
+	}
+	var lock *client.Lock
+	if f.try {
+		lock, err = c.TryLock(dialing, f.items...)
+	} else {
+		lock, err = c.Lock(ctx, f.items...)
+	}
+	return c, lock, err
+}
+
+// unreachable makes a time that was too short to connect in an error about the server.
+func unreachable(ctx context.Context, err error) error {
+	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		return errors.New("the server doesn't answer")
+	}
+	return err
+}
+
+// environment is the command's: ours, and what there is to know of the lock.
+func (f *runFlags) environment(p process, lock *client.Lock) []string {
+	var env []string
+	for _, e := range p.environ {
+		name, _, _ := strings.Cut(e, "=")
+		switch name {
+		case envToken, envLockID, envPaths, envAuthorization:
+		default:
+			env = append(env, e)
+		}
+	}
+	paths, err := json.Marshal(f.resources)
+	if err != nil {
+		panic("locktopus: resources are no JSON: " + err.Error())
+	}
+	return append(env,
+		envToken+"="+strconv.FormatUint(lock.Token(), 10),
+		envLockID+"="+strconv.FormatUint(lock.ID(), 10),
+		envPaths+"="+string(paths))
+}
