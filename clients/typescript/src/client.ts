@@ -1,0 +1,449 @@
+import { clock } from "./clock.js";
+import { ClosedError, LocktopusError, LostError } from "./errors.js";
+import { Lock, type LockOptions } from "./lock.js";
+import { refusal, type LockInfo, type Message, type Request } from "./message.js";
+import { checked, type Resource } from "./resource.js";
+import { platformSocket, type Socket, type SocketFactory } from "./socket.js";
+import { Watch } from "./watch.js";
+
+const subprotocol = "locktopus.v2";
+const glance = 1000; // ms; timers stand still while the machine sleeps, so the clock is looked at this often
+const closePatience = 2000; // ms, for a last answer
+const connectPatience = 10_000; // ms, for one attempt
+
+export interface Options {
+  /** Shown to people who look at locks; 128 bytes at most. */
+  name?: string;
+  /** How long the session lives when the server hears nothing of it, in milliseconds; 15000 if absent. */
+  ttl?: number;
+  /** How much earlier than necessary locks end here, in milliseconds; a tenth of the ttl, 2000 at most, if absent. */
+  margin?: number;
+  /** For the server's plugins, where headers can't be sent. */
+  credentials?: Record<string, string>;
+  /** Headers of each connection. Not in browsers. */
+  headers?: Record<string, string>;
+  /** Gives up connecting for the first time. */
+  signal?: AbortSignal;
+  /** Called with true when two thirds of the time are over in which the server must be heard, with false when it was. */
+  onRisk?: (atRisk: boolean) => void;
+  /** Bounds of the pause between two attempts to connect, in milliseconds; 50 and 5000 if absent. */
+  backoff?: { min: number; max: number };
+  /** Another WebSocket than the platform's. */
+  socket?: SocketFactory;
+}
+
+/** A request that waits for its answer. */
+export interface Call {
+  request: Request;
+  /** When it was sent over the present connection; undefined: not yet. */
+  sent?: number;
+  answered: (answer: Message, call: Call) => void;
+  failed: (cause: unknown) => void;
+}
+
+/** Connects to a server and begins a session: `ws://HOST:PORT/v2?namespace=NAME`, or `wss://`. */
+export async function connect(address: string, options: Options = {}): Promise<Client> {
+  checkAddress(address);
+  const client = new Client(address, options);
+  await client.start();
+  return client;
+}
+
+function checkAddress(address: string): void {
+  const url = new URL(address);
+  if (url.protocol !== "ws:" && url.protocol !== "wss:") throw new TypeError(`the address must begin with ws:// or wss://, but is "${address}"`);
+  if (!url.pathname.endsWith("/v2")) throw new TypeError(`the path of the address must be /v2, but is "${url.pathname}"`);
+  if (!url.searchParams.get("namespace")) throw new TypeError("the address names no namespace, as /v2?namespace=NAME would");
+}
+
+/** A session with a server. It outlives lost connections; see `connect`. */
+export class Client {
+  #socket?: Socket;
+  #session?: { id: string; secret: string };
+  #ttl = 0;
+  #event = 0;
+  #lastID = 0;
+  #heard = 0;
+  #said = 0;
+  #calls: Call[] = [];
+  #risky = false;
+  #closing = false;
+  #timer?: ReturnType<typeof setTimeout>;
+  #retry?: ReturnType<typeof setTimeout>;
+  #pause = 0;
+  /** @internal */ readonly locks = new Map<number, Lock>();
+  /** @internal */ readonly watches = new Map<number, Watch>();
+
+  /** @internal */
+  constructor(readonly address: string, private readonly options: Options) {}
+
+  /** The id by which the server knows the session. */
+  get session(): string | undefined {
+    return this.#session?.id;
+  }
+
+  get connected(): boolean {
+    return this.#socket !== undefined;
+  }
+
+  /** @internal When the newest request was sent that has been answered. */
+  get heard(): number {
+    return this.#heard;
+  }
+
+  /** @internal */
+  async start(): Promise<void> {
+    try {
+      await this.#connect(this.options.signal);
+    } catch (error) {
+      this.#closing = true;
+      throw error;
+    }
+    this.#tend();
+  }
+
+  /**
+   * Waits for all resources at once and takes them. The signal is for waiting only; so is `wait`, of which the server
+   * knows, so that an UnavailableError says who was in the way.
+   */
+  lock(resources: Resource | Resource[], options: LockOptions = {}): Promise<Lock> {
+    return this.#acquire(resources, options);
+  }
+
+  /** Takes all resources if they can be had now, in fair order; otherwise it rejects with an UnavailableError. */
+  tryLock(resources: Resource | Resource[], options: Omit<LockOptions, "wait"> = {}): Promise<Lock> {
+    return this.#acquire(resources, { ...options, wait: 0 });
+  }
+
+  #acquire(resources: Resource | Resource[], options: LockOptions): Promise<Lock> {
+    const list = Array.isArray(resources) ? resources : [resources];
+    if (list.length === 0) throw new TypeError('a lock needs at least one resource, such as write("orders")');
+    list.forEach((r) => checked(r.path));
+    if (this.#closing) return Promise.reject(new ClosedError());
+    if (options.signal?.aborted) return Promise.reject(options.signal.reason);
+    return new Lock(this, list, options).acquire();
+  }
+
+  /** Lists who holds and who waits at a path, below it, and above it where that covers it. */
+  async inspect(path: readonly string[], options: { limit?: number; after?: string } = {}): Promise<{ locks: LockInfo[]; next?: string }> {
+    const answer = await this.ask({ op: "inspect", path: checked(path), ...options });
+    return { locks: answer.locks ?? [], ...(answer.next && { next: answer.next }) };
+  }
+
+  /** Begins to watch what changes at and below a path. */
+  async watch(path: readonly string[]): Promise<Watch> {
+    const watch = new Watch(this);
+    const answer = await this.ask({ op: "watch", path: checked(path) }, (m) => {
+      if (m.state === "watching") this.watches.set((watch.id = m.id!), watch);
+    });
+    watch.locks = answer.locks ?? [];
+    return watch;
+  }
+
+  /** Releases all locks and ends the session. */
+  async close(): Promise<void> {
+    if (this.#closing) return;
+    this.#closing = true;
+    clearTimeout(this.#timer);
+    clearTimeout(this.#retry);
+    const cause = new ClosedError();
+    const socket = this.#socket;
+    let bye: Promise<unknown> = Promise.resolve();
+    if (socket) bye = new Promise((resolve) => this.begin({ op: "bye" }, resolve, resolve));
+    for (const lock of [...this.#waiting(), ...this.locks.values()]) lock.end(cause);
+    for (const watch of this.watches.values()) watch.end(cause);
+    this.locks.clear();
+    this.watches.clear();
+    let patience: ReturnType<typeof setTimeout>;
+    await Promise.race([bye, new Promise((resolve) => (patience = setTimeout(resolve, closePatience)))]);
+    clearTimeout(patience!);
+    this.#socket = undefined;
+    socket?.close(1000);
+    const calls = this.#calls;
+    this.#calls = [];
+    for (const call of calls) call.failed(cause);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** @internal Sends a request, now or as soon as there is a connection. */
+  begin(request: Request, answered: Call["answered"] = () => {}, failed: Call["failed"] = () => {}): Call {
+    request.id = ++this.#lastID;
+    const call: Call = { request, answered, failed };
+    this.#calls.push(call);
+    if (this.#socket) this.#send(call);
+    return call;
+  }
+
+  /** @internal Sends a request and waits for its answer. */
+  ask(request: Request, take: (answer: Message) => void = () => {}): Promise<Message> {
+    return new Promise((resolve, reject) => {
+      if (this.#closing) return reject(new ClosedError());
+      this.begin(
+        request,
+        (answer) => {
+          take(answer);
+          const error = refusal(answer);
+          if (error) reject(error);
+          else resolve(answer);
+        },
+        reject,
+      );
+    });
+  }
+
+  #send(call: Call): void {
+    call.sent = this.#said = clock();
+    this.#socket!.send(JSON.stringify(call.request));
+  }
+
+  /** Makes a connection and begins the session over it, or takes it up again. */
+  async #connect(signal?: AbortSignal): Promise<void> {
+    const factory = this.options.socket ?? platformSocket;
+    const socket = await factory(this.address, subprotocol, this.options.headers ?? {});
+    let sent = 0;
+    await new Promise<void>((resolve, reject) => {
+      const fail = (error: unknown) => {
+        clearTimeout(patience);
+        socket.onopen = socket.onmessage = socket.onclose = null;
+        socket.onerror = () => {};
+        socket.close();
+        reject(error);
+      };
+      const patience = setTimeout(() => fail(new LocktopusError("the server doesn't answer")), connectPatience);
+      const hello = () => {
+        sent = clock();
+        socket.send(JSON.stringify(this.#hello()));
+      };
+      signal?.addEventListener("abort", () => fail(signal.reason), { once: true });
+      if (signal?.aborted) fail(signal.reason);
+      socket.onopen = hello;
+      socket.onerror = (event) => fail(new LocktopusError(`cannot connect to ${this.address}${event?.message ? ": " + event.message : ""}`));
+      socket.onclose = (event) => fail(new LocktopusError(`cannot connect: the connection was closed (${event?.code ?? ""} ${event?.reason ?? ""})`));
+      socket.onmessage = (event) => {
+        const m = parse(event.data);
+        if (m?.op === "welcome") {
+          clearTimeout(patience);
+          this.#welcome(socket, m, sent);
+          resolve();
+        } else if (m?.error === "no_session" && this.#session) {
+          this.#forget(new LostError("gone", m.message));
+          hello();
+        } else {
+          fail((m && refusal(m)) ?? new LocktopusError("the server's first message is no welcome"));
+        }
+      };
+    });
+  }
+
+  #hello(): Request {
+    const { name, ttl = 15_000, credentials } = this.options;
+    const s = this.#session;
+    return {
+      op: "hello",
+      ttl_ms: Math.ceil(ttl),
+      ...(name !== undefined && { name }),
+      ...(credentials && { credentials }),
+      ...(s && { resume: { session: s.id, secret: s.secret, event: this.#event } }),
+    };
+  }
+
+  /** Takes a session up, and sends what wasn't answered once more. */
+  #welcome(socket: Socket, m: Message, sent: number): void {
+    const resumed = this.#session !== undefined;
+    this.#session = { id: m.session!, secret: m.secret! };
+    this.#ttl = m.ttl_ms!;
+    this.#heard = Math.max(this.#heard, sent);
+    this.#said = sent;
+    this.#pause = 0;
+    if (resumed) this.#reconcile(m);
+    else this.#event = m.event ?? 0;
+    socket.onopen = null;
+    socket.onerror = () => {};
+    socket.onclose = () => this.#lost(socket);
+    socket.onmessage = (event) => this.#message(socket, event.data);
+    this.#socket = socket;
+    for (const call of this.#calls) this.#send(call);
+    if (this.#timer) this.#tend();
+  }
+
+  /** Finds what became of the locks when the server no longer has all events that were missed. */
+  #reconcile(m: Message): void {
+    if ((m.first_event ?? 0) <= this.#event + 1) return; // they follow
+    this.#event = m.first_event! - 1;
+    const alive = new Map((m.locks ?? []).map((info) => [info.lock, info]));
+    for (const lock of [...this.locks.values()]) {
+      const info = alive.get(lock.id);
+      if (!info) {
+        this.locks.delete(lock.id);
+        lock.end(new LostError("gone", "it ended while there was no connection"));
+      } else if (info.state !== "enqueued") {
+        lock.granted(info, this.#heard);
+      }
+    }
+  }
+
+  /** Ends what there was of a session that is no more. Requests for locks begin again in the next one. */
+  #forget(cause: LocktopusError): void {
+    this.#session = undefined;
+    this.#event = this.#lastID = 0;
+    const calls = this.#calls;
+    const waiting = this.#waiting();
+    this.#calls = [];
+    for (const lock of this.locks.values()) if (!waiting.includes(lock)) lock.end(cause);
+    this.locks.clear();
+    for (const watch of this.watches.values()) watch.end(cause);
+    this.watches.clear();
+    for (const call of calls) if (call.request.op !== "lock") call.failed(cause);
+    for (const lock of waiting) lock.begin();
+  }
+
+  /** The locks that are waited for, in the order of their requests. */
+  #waiting(): Lock[] {
+    const locks = new Set([...this.locks.values(), ...this.pending]);
+    return [...locks].filter((l) => l.waiting).sort((a, b) => a.id - b.id);
+  }
+
+  /** @internal Locks whose request hasn't been answered. */
+  readonly pending = new Set<Lock>();
+
+  #lost(socket: Socket): void {
+    if (this.#socket !== socket) return;
+    this.#socket = undefined;
+    for (const lock of this.#waiting()) if (lock.options.leave) this.drop(lock, new LostError("canceled", "the connection was lost, and it was not to wait without one"));
+    for (const watch of this.watches.values()) watch.end(new LocktopusError("the connection was lost, and the watch with it"));
+    this.watches.clear();
+    if (this.#closing) {
+      const calls = this.#calls;
+      this.#calls = [];
+      for (const call of calls) call.failed(new ClosedError());
+      return;
+    }
+    this.#reconnect();
+  }
+
+  #reconnect(): void {
+    const { min, max } = this.options.backoff ?? { min: 50, max: 5000 };
+    const pause = this.#pause;
+    this.#pause = Math.min(max, Math.max(min, 2 * pause));
+    this.#retry = setTimeout(
+      () => {
+        this.#connect().then(
+          () => {
+            if (this.#closing) this.#socket?.close();
+          },
+          () => {
+            if (!this.#closing) this.#reconnect();
+          },
+        );
+      },
+      pause / 2 + (Math.random() * pause) / 2,
+    );
+  }
+
+  #message(socket: Socket, data: unknown): void {
+    if (this.#socket !== socket) return;
+    const m = parse(data);
+    if (!m) socket.close(1000);
+    else if (m.id !== undefined) this.#answered(socket, m);
+    else if (m.watch !== undefined) this.watches.get(m.watch)?.happened(m);
+    else if (m.event !== undefined) this.#happened(socket, m);
+  }
+
+  #answered(socket: Socket, m: Message): void {
+    const call = this.#calls[0];
+    if (call?.request.id !== m.id) return socket.close(1000);
+    this.#calls.shift();
+    if (call!.sent !== undefined) this.#heard = Math.max(this.#heard, call!.sent);
+    call!.answered(m, call!);
+    if (this.#risky) this.#tend();
+  }
+
+  #happened(socket: Socket, m: Message): void {
+    if (m.event! <= this.#event) return; // again, after a connection was lost
+    if (m.event! > this.#event + 1) return socket.close(1000);
+    this.#event = m.event!;
+    if (typeof m.lock === "number") this.locks.get(m.lock)?.happened(m);
+  }
+
+  /** @internal Ends a lock here, without a word to the server. */
+  drop(lock: Lock, cause: unknown): void {
+    this.locks.delete(lock.id);
+    lock.end(cause);
+  }
+
+  /** @internal How much of a time that the server measures can be counted on: clocks may differ by 2 %. */
+  usable(time: number): number {
+    return time - time / 50 - (this.options.margin ?? Math.min(time / 10, 2000));
+  }
+
+  /** @internal When all locks are over unless the server is heard. */
+  get until(): number {
+    return this.#heard + this.usable(this.#ttl);
+  }
+
+  /** @internal Does what is due. */
+  tend(): void {
+    if (this.#timer) this.#tend();
+  }
+
+  #tend(): void {
+    clearTimeout(this.#timer);
+    if (this.#closing) return;
+    const now = clock();
+    let next = now + glance;
+    next = Math.min(next, this.#renew(now), this.#endOverdue(now), this.#assess(now));
+    this.#timer = setTimeout(() => this.#tend(), Math.max(1, next - now));
+    (this.#timer as { unref?: () => void }).unref?.();
+  }
+
+  /** Says something when nothing has been said for a third of the session's time. */
+  #renew(now: number): number {
+    if (!this.#socket) return Infinity;
+    const third = this.#ttl / 3;
+    const oldest = this.#calls[0]?.sent;
+    if (oldest !== undefined && now - oldest >= third) {
+      const socket = this.#socket;
+      socket.close(1000); // whose closing handshake may never end
+      this.#lost(socket);
+      return Infinity;
+    }
+    if (now - this.#said >= third) this.begin({ op: "renew" });
+    return Math.min(this.#said, oldest ?? Infinity) + third;
+  }
+
+  #endOverdue(now: number): number {
+    let next = Infinity;
+    for (const lock of [...this.locks.values()]) {
+      const until = lock.until;
+      if (until > now) {
+        next = Math.min(next, until);
+        continue;
+      }
+      this.drop(lock, new LostError("deadline", "its time is over, and the server has not been heard extending it"));
+      this.begin({ op: "release", lock: lock.id });
+    }
+    return next;
+  }
+
+  #assess(now: number): number {
+    const at = this.#heard + (this.usable(this.#ttl) * 2) / 3;
+    const risky = now >= at;
+    if (risky !== this.#risky) {
+      this.#risky = risky;
+      this.options.onRisk?.(risky);
+    }
+    return risky ? Infinity : at;
+  }
+}
+
+function parse(data: unknown): Message | undefined {
+  try {
+    return JSON.parse(String(data));
+  } catch {
+    return undefined;
+  }
+}
+

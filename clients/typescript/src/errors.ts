@@ -1,0 +1,84 @@
+/** A request that is in the way. */
+export interface Blocker {
+  /** The session's name, or where it has none its id; "v1" for a client of version 1. */
+  session: string;
+  note?: string;
+  lock?: number;
+  type: string;
+  path: string[];
+  state: "acquired" | "enqueued";
+  /** How long it has been in this state, in milliseconds. */
+  since_ms: number;
+}
+
+/** Everything that this package throws or rejects with, but for misuse (TypeError) and the caller's own aborts. */
+export class LocktopusError extends Error {
+  override name = "LocktopusError";
+}
+
+/** The client was closed. */
+export class ClosedError extends LocktopusError {
+  override name = "ClosedError";
+  constructor() {
+    super("the client is closed");
+  }
+}
+
+/** The lock was released by its owner. */
+export class ReleasedError extends LocktopusError {
+  override name = "ReleasedError";
+  constructor() {
+    super("the lock was released");
+  }
+}
+
+/** The lock is no longer held. */
+export class LostError extends LocktopusError {
+  override name = "LostError";
+  /**
+   * @param state "expired" when a lease or the session was over, "revoked" when an administrator took it, "gone" when
+   * the server knows neither session nor lock, "deadline" when nothing was heard of the server for too long.
+   */
+  constructor(readonly state: string, text = "") {
+    super(`the lock is lost: ${state}${text && ": " + text}`);
+  }
+}
+
+/** The lock could not be had in time. */
+export class UnavailableError extends LocktopusError {
+  override name = "UnavailableError";
+  constructor(readonly blockers: Blocker[]) {
+    super("not to be had in time" + inTheWay(blockers));
+  }
+}
+
+/** Waiting would never have ended: each of the sessions waits for the next, and the last for this one. */
+export class DeadlockError extends LocktopusError {
+  override name = "DeadlockError";
+  constructor(readonly cycle: Blocker[]) {
+    super("that would be a deadlock" + inTheWay(cycle));
+  }
+}
+
+/** The server has refused a request, or the client. The code "denied" is a plugin's word. */
+export class RefusedError extends LocktopusError {
+  override name = "RefusedError";
+  constructor(readonly code: string, text: string, readonly plugin?: string, readonly pluginCode?: number) {
+    super(plugin === undefined ? `${code}: ${text}` : `denied by plugin "${plugin}" (code ${pluginCode}): ${text}`);
+  }
+}
+
+/** A token is too old: its lock was lost, and another holder has been here since. */
+export class StaleError extends LocktopusError {
+  override name = "StaleError";
+  constructor(readonly token: bigint, readonly least: bigint) {
+    super(`token ${token} is stale: ${least} or more is needed, as a later holder has been here`);
+  }
+}
+
+function inTheWay(blockers: Blocker[]): string {
+  return blockers
+    .map((b) => `${b.type} of /${b.path.join("/")}, ${b.state} by ${b.session} for ${b.since_ms} ms${b.note ? ` (${b.note})` : ""}`)
+    .map((text, i) => (i === 0 ? ": " : ", then ") + text)
+    .join("");
+}
