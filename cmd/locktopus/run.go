@@ -88,11 +88,11 @@ func (p process) parseRun(args []string) (*runFlags, error) {
 	}
 	flags := append(f.dialFlags.flags(),
 		resource("--write", "-w", func(text string) (client.Resource, error) {
-			path, err := parsePath(text)
+			path, err := parseTextPath(text)
 			return client.Write(path...), err
 		}),
 		resource("--read", "-r", func(text string) (client.Resource, error) {
-			path, err := parsePath(text)
+			path, err := parseTextPath(text)
 			return client.Read(path...), err
 		}),
 		resource("--permit", "", parsePermit),
@@ -143,6 +143,16 @@ func parseSpan(flag, text string, d *time.Duration) error {
 	return nil
 }
 
+// parseTextPath is parsePath for the client, whose segments are strings.
+func parseTextPath(text string) ([]string, error) {
+	path, err := parsePath(text)
+	segments := make([]string, len(path))
+	for i, s := range path {
+		segments[i] = string(s)
+	}
+	return segments, err
+}
+
 // parsePermit reads PATH:N, or PATH:N:WEIGHT where the permit counts as several.
 func parsePermit(text string) (client.Resource, error) {
 	at := strings.LastIndexByte(text, ':')
@@ -153,7 +163,7 @@ func parsePermit(text string) (client.Resource, error) {
 	if err != nil || n == 0 {
 		return client.Resource{}, fmt.Errorf("must be PATH:N, N being how many there are, but is %q", text)
 	}
-	path, err := parsePath(text[:at])
+	path, err := parseTextPath(text[:at])
 	return client.Permit(uint32(n), path...), err
 }
 
