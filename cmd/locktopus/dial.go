@@ -38,7 +38,7 @@ type dialFlags struct {
 	fault              error
 }
 
-func (d *dialFlags) flags() []*flagValue {
+func (d *dialFlags) dialFlagList() []*flagValue {
 	d.header = http.Header{}
 	return []*flagValue{
 		{long: "--url", value: &d.url},

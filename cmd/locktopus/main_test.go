@@ -80,6 +80,7 @@ var flagsIn = map[string][]string{
 	"config check": {"configCheck"},
 	"config print": {"configPrint"},
 	"health":       {"health"},
+	"run":          {"parseRun", "dialFlagList"},
 	"plugin new":   {"pluginNew"},
 	"plugin check": {"pluginCheck", "newLoadFlags"},
 	"plugin run":   {"pluginRun", "newLoadFlags", "inputFlags"},

@@ -77,25 +77,19 @@ func (p process) parseRun(args []string) (*runFlags, error) {
 	before, command := splitCommand(args)
 	var wait, ttl, grace string
 	var faults []error
-	resource := func(long, short string, read func(string) (client.Resource, error)) *flagValue {
-		return &flagValue{long: long, short: short, each: func(text string) {
+	resource := func(flag string, read func(string) (client.Resource, error)) func(string) {
+		return func(text string) {
 			r, err := read(text)
 			if err != nil {
-				faults = append(faults, fmt.Errorf("%s: %w", long, err))
+				faults = append(faults, fmt.Errorf("%s: %w", flag, err))
 			}
 			f.items, f.resources = append(f.items, r), append(f.resources, r)
-		}}
+		}
 	}
-	flags := append(f.dialFlags.flags(),
-		resource("--write", "-w", func(text string) (client.Resource, error) {
-			path, err := parseTextPath(text)
-			return client.Write(path...), err
-		}),
-		resource("--read", "-r", func(text string) (client.Resource, error) {
-			path, err := parseTextPath(text)
-			return client.Read(path...), err
-		}),
-		resource("--permit", "", parsePermit),
+	flags := append(f.dialFlagList(),
+		&flagValue{long: "--write", short: "-w", each: resource("--write", parseAs(client.Write))},
+		&flagValue{long: "--read", short: "-r", each: resource("--read", parseAs(client.Read))},
+		&flagValue{long: "--permit", each: resource("--permit", parsePermit)},
 		&flagValue{long: "--wait", value: &wait},
 		&flagValue{long: "--try", alone: &f.try},
 		&flagValue{long: "--ttl", value: &ttl},
@@ -141,6 +135,14 @@ func parseSpan(flag, text string, d *time.Duration) error {
 	}
 	*d = span
 	return nil
+}
+
+// parseAs reads a path that is wanted in one way.
+func parseAs(wanted func(...string) client.Resource) func(string) (client.Resource, error) {
+	return func(text string) (client.Resource, error) {
+		path, err := parseTextPath(text)
+		return wanted(path...), err
+	}
 }
 
 // parseTextPath is parsePath for the client, whose segments are strings.

@@ -50,6 +50,7 @@ Usage: locktopus COMMAND
   config check   look for faults in a configuration file
   config print   print the configuration that would be in effect
   health         ask a running server whether it is well
+  run            run a command while its locks are held
   plugin new     make a project for a plugin
   plugin check   look for faults in a plugin
   plugin run     ask a plugin one question
@@ -122,6 +123,38 @@ The server's certificate is verified, except on a loopback address, which no cer
 
 Exit codes: 0 locks can be granted, though the answer may warn; 1 they can't, or the server can't
 be reached, for example because it stops; 64 wrong command line; 78 faulty environment.
+`,
+	"run": `Usage: locktopus run [-w PATH]... [-r PATH]... [--permit PATH:N]... [options] -- COMMAND [ARG]...
+
+Waits for locks, runs a command while they are held, and releases them when the command and all
+that it has left in its process group are gone. There is no shell in between. If the locks come to
+their end while the command runs, it is ended before: SIGTERM, and then SIGKILL.
+
+  --write, -w PATH       lock a path for writing. A path is its segments with "/" between them;
+                         "\/" and "\\" are "/" and "\" within one; "" is the whole namespace
+  --read, -r PATH        lock a path for reading
+  --permit PATH:N        take one of N places at a path
+  --wait DURATION        how long to wait (default: for ever)
+  --try                  don't wait
+  --ttl DURATION         how long the locks last when the server can't be reached (default 15s)
+  --grace DURATION       between SIGTERM and SIGKILL; at most a third of --ttl (default 5s)
+  --note TEXT            shown to people who look at the locks
+  --name TEXT            what they see as the one who holds them
+  --url URL              ws://HOST:PORT/v2?namespace=NAME, or wss://; without it LOCKTOPUS_URL of the
+                         environment
+  --header 'NAME: VALUE' a header to connect with, several times; the environment's
+                         LOCKTOPUS_AUTHORIZATION is the header Authorization
+  --ca FILE              authorities of the server's certificate, PEM (default: the system's)
+  --cert FILE            certificate to show to a server that wants one (server.tls.client_ca)
+  --key FILE             its key
+
+The command finds LOCKTOPUS_TOKEN, the fencing token, LOCKTOPUS_LOCK_ID, and LOCKTOPUS_PATHS, its
+resources as JSON, in its environment. A signal sent to run goes to the command's process group;
+while run waits, it leaves the queue.
+
+Exit codes: the command's own; 128+N when signal N ended it, or run while it was waiting; 64 wrong
+command line; 69 the server can't be reached; 75 the locks were not to be had; 77 denied; 79 the
+locks were lost while the command was running; 126 the command can't be executed; 127 there is none.
 `,
 	"plugin": `Usage: locktopus plugin new [--lang LANGUAGE] DIR
        locktopus plugin check FILE.wasm

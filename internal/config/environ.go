@@ -10,8 +10,12 @@ const envPrefix = "LOCKTOPUS_"
 
 // Variables with our prefix that are no settings: other programs of this project read them.
 var otherPrograms = map[string]bool{
-	"LOCKTOPUS_URL":  true, // where a client finds the server
-	"LOCKTOPUS_SEED": true, // what random tests draw from
+	"LOCKTOPUS_URL":           true, // where a client finds the server
+	"LOCKTOPUS_AUTHORIZATION": true, // what it shows there
+	"LOCKTOPUS_TOKEN":         true, // these are what locktopus run tells its command
+	"LOCKTOPUS_LOCK_ID":       true,
+	"LOCKTOPUS_PATHS":         true,
+	"LOCKTOPUS_SEED":          true, // what random tests draw from
 }
 
 // Kubernetes sets variables for each service, by its name: a service called "locktopus" (or

@@ -21,6 +21,7 @@ type Effects struct {
 	Welcome  wire.V2Welcome // its Epoch and Durable are for the caller to fill in
 	Messages []wire.V2Message
 	Close    uint16 // then close it with this code; 0: don't
+	Undone   bool   // the request wasn't done, as there is much to be told before: send that and call Do again
 	Rest     bool   // there is more to tell it: call Collect again, having sent this
 
 	Wake   []uint64       // attachments that are to call Collect; never the calling one
@@ -44,7 +45,7 @@ func (fx *Effects) reset() {
 	}
 	fx.Messages, fx.Wake, fx.Grants = fx.Messages[:0], fx.Wake[:0], fx.Grants[:0]
 	fx.slots, fx.held = fx.slots[:0], fx.held[:0]
-	fx.Welcomed, fx.Welcome, fx.Close, fx.Rest, fx.More = false, wire.V2Welcome{}, 0, false, false
+	fx.Welcomed, fx.Welcome, fx.Close, fx.Undone, fx.Rest, fx.More = false, wire.V2Welcome{}, 0, false, false, false
 }
 
 // message is a new one behind the others. It is good until the next one is made.

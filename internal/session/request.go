@@ -27,7 +27,7 @@ type Refusal struct {
 	Number int64 // the plugin's own
 }
 
-// Do does a request of an attachment. If it isn't done because there is much to be told before, Rest is set:
+// Do does a request of an attachment. If it isn't done because there is much to be told before, Undone is set:
 // the caller sends what there is and calls Do again, having let others have the mutex. A session that is
 // over, or that has another attachment, does nothing any more: its last word comes instead.
 func (sp *Space) Do(now int64, s *Session, attachment uint64, r *Request, fx *Effects) {
@@ -48,7 +48,7 @@ func (sp *Space) Do(now int64, s *Session, attachment uint64, r *Request, fx *Ef
 	}
 	sp.settle(s, r)
 	if !sp.flush(s) || s.leaving {
-		fx.Rest = true
+		fx.Undone = true
 		return
 	}
 	sp.dispatch(s, r)

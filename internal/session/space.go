@@ -193,3 +193,6 @@ type Stats struct {
 func (sp *Space) Stats() Stats {
 	return Stats{Sessions: len(sp.byID), Locks: sp.locks.live, Bytes: sp.Bytes()}
 }
+
+// Empty says whether no session is left, not even one whose locks are being given up.
+func (sp *Space) Empty() bool { return sp.count == 0 }

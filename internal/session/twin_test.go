@@ -130,8 +130,12 @@ func (w *twin) detach(c *conn) {
 func (w *twin) do(c *conn, r Request) {
 	c.nextID = max(c.nextID, r.ID+1)
 	w.log("%d: %s", c.number, asSent(r))
-	for again := true; again; again = w.fx.Rest {
+	for again := true; again; again = w.fx.Undone {
 		w.space.Do(w.now*ms, c.session, c.number, &r, &w.fx)
+		w.receive(c)
+	}
+	for w.fx.Rest {
+		w.space.Collect(w.now*ms, c.session, c.number, &w.fx)
 		w.receive(c)
 	}
 	if c.model.conn == c.number {

@@ -37,7 +37,9 @@ var imports = map[string][]string{
 	"internal/session":  {"engine", "internal/wire"},
 	"internal/fence":    {"golang.org/x/sys/unix", "golang.org/x/sys/windows"},
 	"internal/config":   {"", "github.com/BurntSushi/toml"},
-	"internal/server":   {"engine", "wsnet", "internal/wire", "internal/fence", "plugins/host"},
+	"internal/server":   {"engine", "wsnet", "internal/wire", "internal/fence", "internal/session", "plugins/host"},
+	"client":            {"github.com/coder/websocket", "golang.org/x/sys/unix"},
+	"client/quorum":     {"client"},
 	"plugins/host": {
 		"plugins/host/internal/wasm", "golang.org/x/sys/unix", "github.com/tetratelabs/wazero",
 		"github.com/tetratelabs/wazero/api", "github.com/tetratelabs/wazero/experimental",
@@ -67,7 +69,8 @@ var imports = map[string][]string{
 	"internal/oracle":                 {},
 	"bench":                           {"wsnet", "golang.org/x/sys/unix"},
 	"cmd/locktopus": {
-		"internal/server", "internal/config", "internal/fence", "engine", "wsnet", "plugins/host", "plugins/sdk",
+		"client", "internal/server", "internal/session", "internal/config", "internal/fence", "engine", "wsnet",
+		"plugins/host", "plugins/sdk",
 		"github.com/coreos/go-systemd/v22/activation", "github.com/coreos/go-systemd/v22/daemon",
 		"github.com/BurntSushi/toml", "golang.org/x/sys/unix",
 	},
