@@ -2,44 +2,12 @@ package main
 
 import (
 	"bytes"
-	"slices"
+	"io"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/locktopus-project/locktopus/v2/internal/testseed"
 )
-
-func TestQuantilesAreAtMostABucketAboveTheTruth(t *testing.T) {
-	r := testseed.Rand(t)
-	var h histogram
-	require.Zero(t, h.quantile(0.5))
-	var all []time.Duration
-	for range 10_000 {
-		d := time.Duration(r.Uint64() >> (1 + r.IntN(63)))
-		h.count(d)
-		all = append(all, d)
-	}
-	slices.Sort(all)
-	for _, q := range []float64{0, 0.001, 0.5, 0.99, 0.999, 1} {
-		truth := all[max(0, int(q*float64(len(all))+0.9999)-1)]
-		got := h.quantile(q)
-		require.GreaterOrEqual(t, got, truth, "quantile %v", q)
-		require.LessOrEqual(t, float64(got), float64(truth)*(1+1.0/32), "quantile %v", q)
-	}
-}
-
-func TestBucketsMeet(t *testing.T) {
-	for i := range len(histogram{}.counts) - 1 {
-		most := bucketMost(i)
-		if most >= 1<<63 {
-			return
-		}
-		require.Equal(t, i, bucketOf(most))
-		require.Equal(t, i+1, bucketOf(most+1))
-	}
-}
 
 // serverFrame is a frame as the server sends it.
 func serverFrame(head byte, payload string) []byte {
@@ -88,27 +56,76 @@ func TestOtherFramesAreErrors(t *testing.T) {
 	}
 }
 
-// repeatWith is a repeat in which others used these shares of the cores.
-func repeatWith(server, ceiling float64) repeat {
-	return repeat{Server: slice{Others: server}, Ceiling: &slice{Others: ceiling}}
+func TestAnUpgradeIsReadToItsEnd(t *testing.T) {
+	head := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
+	for n := range head {
+		size, err := greeted([]byte(head[:n]))
+		require.NoError(t, err)
+		require.Zero(t, size)
+	}
+	size, err := greeted([]byte(head + "\x81\x00"))
+	require.NoError(t, err)
+	require.Equal(t, len(head), size)
+	_, err = greeted([]byte("HTTP/1.1 503 Service Unavailable\r\n\r\nfull"))
+	require.ErrorContains(t, err, "503")
 }
 
-func TestDisturbedRepeatsAreDroppedAndCounted(t *testing.T) {
-	good, bad := repeatWith(0.01, 0.01), repeatWith(0.01, 0.5)
-	kept, dropped := quiet([]repeat{good, bad, good, good, bad})
-	require.Len(t, kept, 3)
-	require.Equal(t, 2, dropped)
-	require.Equal(t, "2 disturbed repeats dropped", notes(kept, dropped))
-
-	kept, dropped = quiet([]repeat{bad, bad, good, good})
-	require.Len(t, kept, 4, "two are too few to say anything")
-	require.Zero(t, dropped)
-	require.Contains(t, notes(kept, dropped), "DISTURBED")
+func TestRepliesOfRedisAreToldApart(t *testing.T) {
+	for text, want := range map[string]answer{"+OK\r\n": acquired, ":1\r\n": ready} {
+		for n := range text {
+			size, _, _, err := nextReply([]byte(text[:n]))
+			require.NoError(t, err)
+			require.Zero(t, size)
+		}
+		size, _, a, err := nextReply([]byte(text + "+O"))
+		require.NoError(t, err)
+		require.Equal(t, len(text), size)
+		require.Equal(t, want, a)
+	}
+	for _, text := range []string{"$-1\r\n", ":0\r\n", "-ERR no\r\n"} { // somebody else's, lost, an error
+		_, _, _, err := nextReply([]byte(text))
+		require.ErrorIs(t, err, errAnswer, text)
+	}
+	greeting := "$40\r\n" + redisDigest + "\r\n"
+	for n := range greeting {
+		size, err := redisGreeted([]byte(greeting[:n]))
+		require.NoError(t, err)
+		require.Zero(t, size)
+	}
+	size, err := redisGreeted([]byte(greeting))
+	require.NoError(t, err)
+	require.Equal(t, len(greeting), size)
+	_, err = redisGreeted([]byte("-NOAUTH Authentication required.\r\n"))
+	require.ErrorIs(t, err, errAnswer)
 }
 
-func TestAGeneratorThatBoundsTheRateIsNamed(t *testing.T) {
-	r := repeatWith(0, 0)
-	require.Empty(t, notes([]repeat{r}, 0))
-	r.Server = slice{GeneratorBusy: 0.99, ServerCPU: 0.8}
-	require.Contains(t, notes([]repeat{r}, 0), "the generator bounds the server's rate")
+func TestLockMessagesOfALoadHaveOneLength(t *testing.T) {
+	require.Equal(t, `{"action":"lock","resources":[{"type":"write","path":["bench","own","000007"]}]}`, lockMessage("own", 7))
+	require.Len(t, lockMessage("own", 999_999), len(lockMessage("own", 0)))
+	require.Less(t, len(lockMessage("own", 0)), 126)
+}
+
+func TestBadFlagsAreSentences(t *testing.T) {
+	for _, args := range [][]string{
+		{"-loads", "x"}, {"-conns", "0"}, {"-conns", "many"}, {"-idle", "1"}, {"-seconds", "11"}, {"-repeats", "0"},
+		{"-stall", "1ms"}, {"surplus"}, {"-unknown"}, {"-crowd", "0"}, {"-held", "-1"}, {"-held", "10000001"}, {"-churn", "1"},
+		{"-rate", "-1"}, {"-rate", "NaN"}, {"-only", "oracle"}, {"-compare"}, {"-compare", "a", "b", "c"}, {"-peers", "-conns", "1001"},
+	} {
+		_, err := parseOptions(args, io.Discard)
+		require.Error(t, err, "%v", args)
+	}
+	opt, err := parseOptions([]string{"-loads", "idle,u", "-conns", "5", "-seconds", "0.5", "-peers", "-out", "somewhere/of/mine"}, io.Discard)
+	require.NoError(t, err)
+	require.Equal(t, []string{"idle", "u", "peers"}, opt.loads)
+	require.Equal(t, 500*time.Millisecond, opt.slice)
+	require.Equal(t, "go run ./bench -conns 5 -loads idle,u -peers -seconds 0.5", opt.command)
+	opt, err = parseOptions([]string{"-compare", "old.json", "new.json"}, io.Discard)
+	require.NoError(t, err)
+	require.Equal(t, []string{"old.json", "new.json"}, opt.compare)
+}
+
+func TestAllLoadsButPeersAreUsual(t *testing.T) {
+	opt, err := parseOptions(nil, io.Discard)
+	require.NoError(t, err)
+	require.Equal(t, allLoads(), append(opt.loads, peersLoad))
 }

@@ -45,7 +45,7 @@ func serveCeiling(log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	s, err := wsnet.Serve(ln, wsnet.Options{NewHandler: func() wsnet.Handler { return ceiling{} }})
+	s, err := wsnet.Serve(ln, wsnet.Options{NewHandler: func() wsnet.Handler { return ceiling{} }, Limits: wsnet.Limits{PingInterval: pingLate}})
 	if err != nil {
 		ln.Close()
 		return err

@@ -11,7 +11,6 @@ import (
 )
 
 const (
-	fleetMax     = 1_000_000
 	perAddress   = 16_000 // connections from one loopback address: below the server's default limit and the ports there are
 	readBytes    = 64 << 10
 	eventsAtOnce = 512
@@ -19,40 +18,24 @@ const (
 
 // client is one connection. It sends lock, release, lock, … in turns from its tape.
 type client struct {
-	fd      int
-	sent    int  // messages; odd: the last one was a lock
-	open    int  // sent and not answered yet, where "enqueued" is no answer
-	pings   int  // received
-	tape    tape // what it sends
+	place   int // in its fleet
+	fd      int // -1: it has dropped
+	stage   stage
+	sent    int   // messages; odd: the last one was a lock
+	open    int   // sent and not answered yet, where "enqueued" is no answer
+	pings   int   // received
+	tape    *tape // what it sends; its script may give it another one when nothing is open
 	partial []byte
 }
 
-// tape holds frames lock, release, lock, release … encoded once, so that any few in a row are one
-// slice of it.
-type tape struct {
-	frames        []byte
-	lock, release int // lengths of the frames
-}
+// stage is how far a connection is.
+type stage uint8
 
-// newTape makes a tape from which depth messages can be taken, starting with either.
-func newTape(lock string, depth int) tape {
-	l := appendFrame(nil, frameText, []byte(lock))
-	r := appendFrame(nil, frameText, []byte(releaseMessage))
-	t := tape{lock: len(l), release: len(r)}
-	for range depth/2 + 1 {
-		t.frames = append(append(t.frames, l...), r...)
-	}
-	return t
-}
-
-// take is n frames, beginning with a release if first is odd.
-func (t *tape) take(first, n int) []byte {
-	first &= 1
-	return t.frames[t.at(first):t.at(first+n)]
-}
-
-// at is where the i-th frame begins.
-func (t *tape) at(i int) int { return i/2*(t.lock+t.release) + i%2*t.lock }
+const (
+	talking stage = iota
+	connecting
+	upgrading
+)
 
 // script is a load's part in what a fleet does.
 type script interface {
@@ -65,6 +48,10 @@ type script interface {
 type fleet struct {
 	ctx      context.Context
 	script   script
+	dialect  dialect
+	tick     func() error // is called before each look for events; may be nil
+	to       netip.AddrPort
+	round    int // of coming back: each is from other addresses, whose ports are free
 	stall    time.Duration
 	epoll    int
 	clients  []client
@@ -73,6 +60,7 @@ type fleet struct {
 	start    time.Time
 	answers  int           // in all, without "enqueued" and pings
 	pings    int           // in all
+	words    int           // everything that was read
 	busy     int           // clients with messages that aren't answered
 	ending   bool          // finish what was begun, begin nothing
 	spin     bool          // never sleep: see measure
@@ -86,26 +74,24 @@ func newFleet(ctx context.Context, s script, stall time.Duration) (*fleet, error
 		return nil, fmt.Errorf("epoll_create1: %w", err)
 	}
 	return &fleet{
-		ctx: ctx, script: s, stall: stall, epoll: epoll, start: time.Now(),
+		ctx: ctx, script: s, dialect: webSocket, stall: stall, epoll: epoll, start: time.Now(),
 		events: make([]unix.EpollEvent, eventsAtOnce), buf: make([]byte, readBytes),
 	}, nil
 }
 
-// connect adds n connections to a server; lock is the i-th one's lock message.
-func (f *fleet) connect(addr string, n, depth int, lock func(i int) string) error {
-	to, err := netip.ParseAddrPort(addr)
-	if err != nil {
+// connect adds n connections to a server, one after the other; tape makes the i-th one's.
+func (f *fleet) connect(addr string, n int, tape func(i int) *tape) (err error) {
+	if f.to, err = netip.ParseAddrPort(addr); err != nil {
 		return err
 	}
 	patience := unix.NsecToTimeval(f.stall.Nanoseconds())
 	for range n {
 		i := len(f.clients)
-		from := [4]byte{127, 0, 0, byte(1 + i/perAddress)}
-		fd, err := dial(from, to, patience)
+		fd, err := dial(f.address(i), f.to, patience, &f.dialect)
 		if err != nil {
 			return fmt.Errorf("connection %d: %w", i+1, err)
 		}
-		f.clients = append(f.clients, client{fd: fd, tape: newTape(lock(i), depth)})
+		f.clients = append(f.clients, client{place: i, fd: fd, tape: tape(i)})
 		// Edges, because readable reads all there is: the kernel looks at each socket once less.
 		ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(i)}
 		if err := unix.EpollCtl(f.epoll, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
@@ -120,16 +106,26 @@ func (f *fleet) connect(addr string, n, depth int, lock func(i int) string) erro
 	return nil
 }
 
+// address is the loopback address from which a client connects.
+func (f *fleet) address(i int) [4]byte { return [4]byte{127, 0, byte(f.round), byte(1 + i/perAddress)} }
+
 // close ends all connections without a word; there is nothing that the server would have to keep.
 func (f *fleet) close() {
 	for i := range f.clients {
-		unix.Close(f.clients[i].fd)
+		if f.clients[i].fd >= 0 {
+			unix.Close(f.clients[i].fd)
+		}
 	}
 	unix.Close(f.epoll)
 }
 
 // glance handles what is there, and waits for nothing.
 func (f *fleet) glance() error {
+	if f.tick != nil {
+		if err := f.tick(); err != nil {
+			return err
+		}
+	}
 	spin := f.spin
 	f.spin = true
 	_, err := f.turn()
@@ -151,9 +147,14 @@ func (f *fleet) begin(depth int) error {
 	return nil
 }
 
+// hold waits until none has messages that aren't answered: those that lock have their lock then, or
+// a place in the queue.
+func (f *fleet) hold() error { return f.drive(func() bool { return f.busy == 0 }) }
+
 // finish ends what was begun: afterwards no client has a lock, and nothing is on its way.
 func (f *fleet) finish() error {
 	f.ending = true
+	f.tick = nil
 	return f.drive(func() bool { return f.busy == 0 })
 }
 
@@ -178,7 +179,13 @@ func (f *fleet) drive(done func() bool) error {
 		if err := f.ctx.Err(); err != nil {
 			return err
 		}
-		words, begin := f.answers+f.pings, f.now()
+		words := f.words
+		if f.tick != nil {
+			if err := f.tick(); err != nil {
+				return err
+			}
+		}
+		begin := f.now()
 		n, err := f.turn()
 		if err != nil {
 			return err
@@ -186,7 +193,7 @@ func (f *fleet) drive(done func() bool) error {
 		if n == 0 {
 			f.unused += f.now() - begin
 		}
-		if f.answers+f.pings != words {
+		if f.words != words {
 			f.lastWord = begin
 		} else if begin-f.lastWord > f.stall {
 			return fmt.Errorf("%w: %d of %d connections wait", errStalled, f.busy, len(f.clients))
@@ -205,7 +212,13 @@ func (f *fleet) turn() (int, error) {
 		return 0, fmt.Errorf("epoll_wait: %w", err)
 	}
 	for _, ev := range f.events[:n] {
-		if err := f.readable(&f.clients[ev.Fd]); err != nil {
+		c := &f.clients[ev.Fd]
+		if c.stage == connecting {
+			err = f.connected(c)
+		} else if c.fd >= 0 {
+			err = f.readable(c)
+		}
+		if err != nil {
 			return 0, err
 		}
 	}
@@ -264,7 +277,7 @@ func (f *fleet) reply(c *client, p []byte) error {
 // frames looks at all whole frames of p, keeps the rest, and says how many messages to send.
 func (f *fleet) frames(c *client, p []byte) (send int, err error) {
 	for len(p) > 0 {
-		size, payload, a, err := nextFrame(p)
+		size, payload, a, err := f.next(c, p)
 		if err != nil {
 			return 0, err
 		}
@@ -273,13 +286,14 @@ func (f *fleet) frames(c *client, p []byte) (send int, err error) {
 			break
 		}
 		p = p[size:]
+		f.words++
 		if a == ping {
 			if err := f.pong(c, payload); err != nil {
 				return 0, err
 			}
 			continue
 		}
-		if a != enqueued {
+		if a != enqueued && a != greeting {
 			f.answers++
 			if c.open--; c.open == 0 {
 				f.busy--
@@ -292,6 +306,18 @@ func (f *fleet) frames(c *client, p []byte) (send int, err error) {
 		send += more
 	}
 	return send, nil
+}
+
+// next reads what stands in front of p.
+func (f *fleet) next(c *client, p []byte) (int, []byte, answer, error) {
+	if c.stage == talking {
+		return f.dialect.next(p)
+	}
+	n, err := f.dialect.greeted(p)
+	if n > 0 {
+		c.stage = talking
+	}
+	return n, nil, greeting, err
 }
 
 func (f *fleet) pong(c *client, payload []byte) error {

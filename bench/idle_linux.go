@@ -2,7 +2,10 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"time"
+
+	"github.com/locktopus-project/locktopus/v2/bench/internal/report"
 )
 
 const (
@@ -15,51 +18,69 @@ const (
 
 // idle holds connections that do nothing. The first tenth of them, which has also locked and
 // released, warms the server up: what the rest adds is what a connection costs.
-func (b *bench) idle(asked int) (*idle, error) {
-	i := &idle{Asked: asked, Held: min(asked, b.descriptors-spareDescriptors), Descriptors: b.descriptors}
-	i.BaseHeld = i.Held / 10
-	i.Addresses = (i.Held-1)/perAddress + 1
-	interval := time.Duration(1+(i.Held-1)/pingsASecond) * time.Second
-	i.PingSeconds = interval.Seconds()
-	server, err := b.startServer("LOCKTOPUS_LIMITS_PING_INTERVAL=" + interval.String())
+func idle(s *scene) error {
+	held := min(s.opt.idle, s.descriptors-spareDescriptors)
+	if held < s.opt.idle {
+		s.remark("idle: %d connections were asked for, but a process may have %d descriptors here", s.opt.idle, s.descriptors)
+	}
+	interval := time.Duration(1+(held-1)/pingsASecond) * time.Second
+	server, err := s.server("LOCKTOPUS_LIMITS_PING_INTERVAL=" + interval.String())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer server.stop()
-	if err := b.hold(i, server); err != nil {
-		return nil, server.explain(err)
-	}
-	return i, nil
+	row := s.row(connections(held), "locktopus", float64(held))
+	slice, err := s.idled(server, held, interval)
+	row.Slices = append(row.Slices, slice)
+	return err
 }
 
-func (b *bench) hold(i *idle, server *process) error {
-	lock := func(i int) string { return lockMessage("own", i) }
-	f, err := b.newFleet(&ownPaths{}, server.addr, i.BaseHeld, 1, lock)
+func (s *scene) idled(server *process, held int, interval time.Duration) (out report.Slice, err error) {
+	few := held / 10
+	f, err := s.fleet(ownPaths{}, server, few, usual(1))
 	if err != nil {
-		return err
+		return out, err
 	}
-	defer f.close()
 	if _, err := f.serveAll(); err != nil {
-		return err
+		return out, server.explain(err)
 	}
-	if i.Base, err = f.settled(server, b.opt.settle); err != nil {
-		return err
+	base, err := f.settled(server, s.opt.settle)
+	if err != nil {
+		return out, err
 	}
-	if err := f.connect(server.addr, i.Held-i.BaseHeld, 1, lock); err != nil {
-		return err
+	if err := f.connect(server.addr, held-few, usual(1)); err != nil {
+		return out, server.explain(err)
 	}
-	if err := f.awaitPings(i, server); err != nil {
-		return err
+	before, err := s.read(server, nil)
+	if err != nil {
+		return out, err
 	}
-	if i.Full, err = f.settled(server, b.opt.settle); err != nil {
-		return err
+	begin, unused := f.now(), f.unused
+	if err := f.awaitPings(interval); err != nil {
+		return out, server.explain(err)
 	}
-	i.PerConn = float64(i.Full.RSS-i.Base.RSS) / float64(i.Held-i.BaseHeld)
-	before := f.answers
+	after, err := s.read(server, nil)
+	if err != nil {
+		return out, err
+	}
+	if out, err = after.since(before, outcome{pairs: -1, took: f.now() - begin, unused: f.unused - unused}); err != nil {
+		return out, err
+	}
+	full, err := f.settled(server, s.opt.settle)
+	if err != nil {
+		return out, err
+	}
+	out.Set(report.Held, float64(held))
+	out.Set(report.Base, base)
+	out.Set(report.Peak, full)
+	out.Set(report.Each, (full-base)/float64(held-few))
+	out.Set(report.PingBusy, out.Values[report.ServerBusy])
+	answers := f.answers
 	took, err := f.serveAll()
-	i.Served = (f.answers - before) / 2
-	i.ServeSeconds = took.Seconds()
-	return err
+	if served := (f.answers - answers) / 2; err == nil && served != held {
+		err = fmt.Errorf("only %d of %d idle connections were served", served, held)
+	}
+	out.Set(report.Served, 1e3*took.Seconds())
+	return out, err
 }
 
 // serveAll has every connection lock and release once.
@@ -73,13 +94,12 @@ func (f *fleet) serveAll() (time.Duration, error) {
 }
 
 // awaitPings waits until every connection was pinged twice from now on.
-func (f *fleet) awaitPings(i *idle, server *process) error {
+func (f *fleet) awaitPings(interval time.Duration) error {
 	before := make([]int, len(f.clients))
 	for n := range f.clients {
 		before[n] = f.clients[n].pings
 	}
-	twice := func() int {
-		count := 0
+	twice := func() (count int) {
 		for n := range f.clients {
 			if f.clients[n].pings >= before[n]+2 {
 				count++
@@ -87,27 +107,20 @@ func (f *fleet) awaitPings(i *idle, server *process) error {
 		}
 		return count
 	}
-	cpu, err := cpuTime(server.pid())
-	if err != nil {
-		return err
-	}
-	begin, pings := f.now(), f.pings
-	for most := 5*time.Duration(i.PingSeconds*float64(time.Second)) + f.stall; i.PingedTwice < len(f.clients); i.PingedTwice = twice() {
-		if f.now()-begin > most {
-			return fmt.Errorf("only %d of %d idle connections were pinged twice in %v", i.PingedTwice, len(f.clients), f.now()-begin)
+	begin := f.now()
+	for pinged := 0; pinged < len(f.clients); pinged = twice() {
+		if f.now()-begin > 5*interval+f.stall {
+			return fmt.Errorf("only %d of %d idle connections were pinged twice in %v", pinged, len(f.clients), f.now()-begin)
 		}
 		if _, err := f.driveFor(100 * time.Millisecond); err != nil {
 			return err
 		}
 	}
-	i.Pings = f.pings - pings
-	after, err := cpuTime(server.pid())
-	i.ServerCPU = (after - cpu).Seconds() / (f.now() - begin).Seconds()
-	return err
+	return nil
 }
 
 // settled waits until the server's memory has stayed the same for so long, or settleMost is over.
-func (f *fleet) settled(server *process, still time.Duration) (memory, error) {
+func (f *fleet) settled(server *process, still time.Duration) (float64, error) {
 	const same = 0.002
 	last, err := memoryOf(server.pid())
 	since, deadline := f.now(), f.now()+settleMost
@@ -115,9 +128,9 @@ func (f *fleet) settled(server *process, still time.Duration) (memory, error) {
 		if _, err = f.driveFor(still / 5); err != nil {
 			break
 		}
-		var m memory
+		var m float64
 		m, err = memoryOf(server.pid())
-		if change := float64(m.RSS - last.RSS); change > same*float64(last.RSS) || -change > same*float64(last.RSS) {
+		if math.Abs(m-last) > same*last {
 			last, since = m, f.now()
 		}
 	}

@@ -2,10 +2,12 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"regexp"
@@ -71,43 +73,95 @@ func pinThread(tid, core int) error {
 	return nil
 }
 
-// process is a candidate: the server or the ceiling.
-type process struct {
-	cmd  *exec.Cmd
+// spec says how a process is started.
+type spec struct {
+	core    int
+	dir     string // working directory; "": ours
+	env     []string
+	user    *syscall.Credential // nil: ours
+	program string
+	args    []string
+	// addr is where it will listen; "" if it says so itself in its log, as our server does.
 	addr string
+	// forks says that its children do its work.
+	forks bool
+	// stdin and stdout, if they aren't nil, are its own; otherwise both outputs are its log.
+	stdin  io.Reader
+	stdout io.Writer
+}
+
+// process is a candidate, or what drives one.
+type process struct {
+	spec
+	cmd  *exec.Cmd
 	gone chan struct{} // closed when it has ended
 	tail []string      // of its log; read it after gone
 }
 
 var listening = regexp.MustCompile(`msg=listening .*address=(\S+)`)
 
-// start runs a candidate on the given core, and returns when it listens. The process gets our
+// start runs a process on the given core, and returns when it listens. The process gets our
 // environment without settings of ours that may linger there, and env.
-func start(ctx context.Context, core int, env []string, program string, args ...string) (*process, error) {
-	p := &process{cmd: exec.Command(program, args...), gone: make(chan struct{})}
-	p.cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "LOCKTOPUS_") }), env...)
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGKILL}
-	log, err := p.cmd.StderrPipe()
+func start(ctx context.Context, s spec) (*process, error) {
+	p, address, err := launch(s)
 	if err != nil {
 		return nil, err
 	}
-	if err := startOn(core, p.cmd); err != nil {
-		return nil, fmt.Errorf("starting %s: %w", program, err)
+	if s.addr != "" {
+		go p.knock(s.addr, address)
 	}
-	address := make(chan string, 1)
-	go p.follow(log, address)
 	select {
 	case p.addr = <-address:
 		return p, nil
 	case <-p.gone:
-		return nil, fmt.Errorf("%s ended before it listened:\n%s", program, strings.Join(p.tail, "\n"))
+		return nil, fmt.Errorf("%s ended before it listened:\n%s", p.program, strings.Join(p.tail, "\n"))
 	case <-ctx.Done():
 		err = ctx.Err()
 	case <-time.After(startTime):
 		err = errors.New("it doesn't listen")
 	}
-	p.stop()
-	return nil, fmt.Errorf("starting %s: %w", program, err)
+	return nil, p.explain(fmt.Errorf("starting %s: %w", p.program, err))
+}
+
+// launch runs a process; where it listens comes through the channel, if its log tells.
+func launch(s spec) (*process, chan string, error) {
+	p := &process{spec: s, cmd: exec.Command(s.program, s.args...), gone: make(chan struct{})}
+	p.cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "LOCKTOPUS_") }), s.env...)
+	p.cmd.Dir, p.cmd.Stdin, p.cmd.Stdout = s.dir, s.stdin, s.stdout
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGKILL, Credential: s.user}
+	log, end, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	p.cmd.Stderr = end
+	if s.stdout == nil {
+		p.cmd.Stdout = end
+	}
+	err = startOn(s.core, p.cmd)
+	end.Close()
+	if err != nil {
+		log.Close()
+		return nil, nil, fmt.Errorf("starting %s: %w", s.program, err)
+	}
+	address := make(chan string, 1)
+	go p.follow(log, address, s.addr == "")
+	return p, address, nil
+}
+
+// knock tells when somebody listens at the process's address.
+func (p *process) knock(at string, address chan<- string) {
+	for every := 20 * time.Millisecond; ; time.Sleep(every) {
+		if conn, err := net.Dial("tcp", at); err == nil {
+			conn.Close()
+			address <- at
+			return
+		}
+		select {
+		case <-p.gone:
+			return
+		default:
+		}
+	}
 }
 
 // startOn starts a command whose threads will all run on one core: a child inherits the affinity of
@@ -127,16 +181,17 @@ func startOn(core int, cmd *exec.Cmd) error {
 }
 
 // follow reads the log to its end, and waits for the process.
-func (p *process) follow(log io.Reader, address chan<- string) {
+func (p *process) follow(log io.ReadCloser, address chan<- string, tells bool) {
 	lines := bufio.NewScanner(log)
 	for lines.Scan() {
-		if m := listening.FindStringSubmatch(lines.Text()); m != nil && len(address) == 0 {
+		if m := listening.FindStringSubmatch(lines.Text()); m != nil && tells && len(address) == 0 {
 			address <- m[1]
 		}
 		p.tail = append(p.tail[max(0, len(p.tail)-tailLines+1):], lines.Text())
 	}
 	io.Copy(io.Discard, log) // a line too long must not stop the process
-	p.cmd.Wait()             // why it ended stands in its log
+	log.Close()
+	p.cmd.Wait() // why it ended stands in its log
 	close(p.gone)
 }
 
@@ -161,6 +216,46 @@ func (p *process) explain(err error) error {
 }
 
 func (p *process) pid() int { return p.cmd.Process.Pid }
+
+// cpu is the CPU time that the process has used; of one that forks, with its children that are there.
+func (p *process) cpu() (time.Duration, error) { return p.cpuOf(p.pid()) }
+
+func (p *process) cpuOf(pid int) (time.Duration, error) {
+	sum, err := cpuTime(pid)
+	if err != nil || !p.forks {
+		return sum, err
+	}
+	children, err := childrenOf(pid)
+	for _, pid := range children {
+		if t, err := cpuTime(pid); err == nil { // else it has ended meanwhile
+			sum += t
+		}
+	}
+	return sum, err
+}
+
+// childrenOf asks the kernel for all processes: it is not on all machines that it keeps lists of children.
+func childrenOf(parent int) (pids []int, err error) {
+	all, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range all {
+		pid, err := strconv.Atoi(d.Name())
+		if err != nil {
+			continue
+		}
+		text, err := os.ReadFile("/proc/" + d.Name() + "/stat")
+		if err != nil {
+			continue // it has ended
+		}
+		behindName := bytes.LastIndexByte(text, ')') + 1 // a name may hold anything
+		if f := strings.Fields(string(text[behindName:])); len(f) > 1 && f[1] == strconv.Itoa(parent) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}
 
 // cpuTime is what all threads of a process have used: the clock that clock_getcpuclockid(3) names,
 // to the nanosecond, where /proc/PID/stat counts hundredths of a second.
@@ -200,20 +295,31 @@ func coreTime(core int) (time.Duration, error) {
 	return 0, fmt.Errorf("/proc/stat doesn't know %s", name)
 }
 
-// memoryOf asks the kernel.
-func memoryOf(pid int) (memory, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+// memoryOf is what a process has in RAM, in bytes.
+func memoryOf(pid int) (float64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid)) // statm is a little behind
 	if err != nil {
-		return memory{}, err
+		return 0, err
 	}
-	kilobytes := func(key string) int64 {
-		for line := range strings.Lines(string(text)) {
-			if f := strings.Fields(line); len(f) == 3 && f[0] == key {
-				n, _ := strconv.ParseInt(f[1], 10, 64)
-				return n << 10
-			}
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == "Rss:" {
+			n, err := strconv.ParseInt(f[1], 10, 64)
+			return float64(n << 10), err
 		}
-		return 0
 	}
-	return memory{kilobytes("Rss:"), kilobytes("Anonymous:")}, nil
+	return 0, fmt.Errorf("the kernel doesn't say what memory process %d has", pid)
+}
+
+// roughMemoryOf is memoryOf to some pages, and disturbs the process less.
+func roughMemoryOf(pid int) (float64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0, err
+	}
+	f := strings.Fields(string(text))
+	if len(f) < 2 {
+		return 0, fmt.Errorf("/proc/%d/statm: %q", pid, text)
+	}
+	pages, err := strconv.ParseInt(f[1], 10, 64)
+	return float64(pages) * float64(os.Getpagesize()), err
 }

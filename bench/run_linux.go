@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"debug/buildinfo"
 	"encoding/json"
@@ -16,103 +17,193 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/locktopus-project/locktopus/v2/bench/internal/report"
 )
 
 // serverPackage is what is measured.
-const serverPackage = "github.com/locktopus-project/locktopus/v2/cmd/locktopus"
+const (
+	modulePath    = "github.com/locktopus-project/locktopus/v2"
+	serverPackage = modulePath + "/cmd/locktopus"
+)
 
 // bench is one run.
 type bench struct {
-	ctx         context.Context
-	opt         options
-	out         io.Writer
-	dir         string // of the built server and its state; ours alone, removed at the end
-	program     string
-	cores       cores
-	descriptors int // a process may have
-	states      int // state directories given out
+	ctx          context.Context
+	opt          options
+	out          io.Writer
+	report       *report.Report
+	dir          string // of what was built and what servers keep; ours alone, removed at the end
+	module       string // directory of the repository
+	program      string // the server
+	peersProgram string
+	drawProgram  string // "" if it couldn't be built
+	cores        cores
+	descriptors  int // a process may have
+	states       int // state directories given out
+	drivers      int // started
 }
 
-// run runs the loads and prints what they find.
+// loads are what runs a load.
+var loads = map[string]func(*scene) error{
+	"u": uncontended, "c": contended, "r": readMostlyLoad, "m": fourResources, "rate": fixedRate, "flat": flat,
+	"churn": churn, "cancel": cancel, "storm": storm, "idle": idle, "depth": depth, "plugins": judged,
+	"engine": direct, peersLoad: peers,
+}
+
+// run runs the loads, prints what they find, and keeps it.
 func run(ctx context.Context, opt options, out io.Writer) (err error) {
 	b, err := setUp(ctx, opt, out)
+	if b != nil && b.dir != "" {
+		defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
+	}
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
 	runtime.LockOSThread() // the generator is this one thread
 	defer runtime.UnlockOSThread()
-	r := report{Machine: b.machine(), Args: os.Args[1:], Began: time.Now()}
-	r.Machine.write(out)
-	for _, name := range opt.loads {
-		if err := b.load(name, &r); err != nil {
+	b.report.Machine.WriteTo(out)
+	for _, name := range allLoads() {
+		if !slices.Contains(opt.loads, name) {
+			continue
+		}
+		if err := b.load(name); err != nil {
 			return fmt.Errorf("load %s: %w", name, err)
 		}
 	}
-	fmt.Fprintf(out, "\ntook %.0f s\n", time.Since(r.Began).Seconds())
-	return r.save(opt.json)
+	b.report.Seconds = time.Since(b.report.Began).Seconds()
+	b.report.WriteEnd(out)
+	return b.keep()
 }
 
-func (b *bench) load(name string, r *report) error {
-	if name == "idle" {
-		i, err := b.idle(b.opt.idle)
-		if err == nil {
-			r.Idle = i
-			i.write(b.out)
-		}
+// load runs one load in a scene of its own.
+func (b *bench) load(name string) error {
+	s := &scene{bench: b, load: name}
+	err := loads[name](s)
+	s.end()
+	if err != nil {
 		return err
 	}
-	measure, write := b.ownPaths, writeOwn
-	switch name {
-	case "c":
-		measure, write = b.contended, writeContended
-	case "p":
-		measure, write = b.judged, writeJudged
+	b.report.Rows = append(b.report.Rows, s.rows...)
+	report.SheetOf(name).Write(b.out, s.rows)
+	return nil
+}
+
+// remark says what was left out.
+func (b *bench) remark(format string, args ...any) {
+	b.report.Remarks = append(b.report.Remarks, fmt.Sprintf(format, args...))
+}
+
+// version notes what a peer calls itself.
+func (b *bench) version(name, version string) {
+	if b.report.Versions == nil {
+		b.report.Versions = map[string]string{}
 	}
-	ls, err := measure()
-	if err == nil {
-		r.Loads = append(r.Loads, ls...)
-		write(b.out, ls)
+	b.report.Versions[name] = version
+}
+
+// setUp builds what is needed, then moves this process to its core. The directory is for the caller
+// to remove, also after an error.
+func setUp(ctx context.Context, opt options, out io.Writer) (b *bench, err error) {
+	b = &bench{ctx: ctx, opt: opt, out: out, report: &report.Report{Began: time.Now().UTC().Truncate(time.Second), Command: opt.command}}
+	if b.cores, err = pick(); err != nil {
+		return b, err
+	}
+	if b.descriptors, err = raiseDescriptors(max(slices.Max(opt.conns), opt.crowd, opt.idle) + spareDescriptors); err != nil {
+		return b, err
+	}
+	if opt.out != "" {
+		if err := os.MkdirAll(opt.out, 0o755); err != nil {
+			return b, err
+		}
+	}
+	if b.dir, err = os.MkdirTemp("", "locktopus-bench-"); err != nil {
+		return b, err
+	}
+	if err := b.build(); err != nil {
+		return b, err
+	}
+	b.report.Machine = b.machine()
+	return b, pinSelf(b.cores.generator)
+}
+
+// build makes the server and what else the run needs, while all cores are ours.
+func (b *bench) build() (err error) {
+	if b.module, err = moduleDir(b.ctx); err != nil {
+		return err
+	}
+	b.program = filepath.Join(b.dir, "locktopus")
+	if err := b.built(exec.CommandContext(b.ctx, "go", "build", "-o", b.program, serverPackage)); err != nil {
+		return err
+	}
+	tools := filepath.Join(b.module, "bench", "tools")
+	if slices.Contains(b.opt.loads, peersLoad) {
+		b.peersProgram = filepath.Join(b.dir, "peers")
+		if err := b.built(exec.CommandContext(b.ctx, "go", "build", "-C", tools, "-o", b.peersProgram, "./peers")); err != nil {
+			return err
+		}
+	}
+	if b.opt.out == "" {
+		return nil
+	}
+	b.drawProgram = filepath.Join(b.dir, "draw")
+	err = b.built(exec.CommandContext(b.ctx, "go", "build", "-C", tools, "-o", b.drawProgram, "./draw"))
+	if err != nil && b.ctx.Err() == nil {
+		b.remark("plots: what draws them can't be built: %v", err)
+		b.drawProgram, err = "", nil
 	}
 	return err
 }
 
-// setUp builds the server, then moves this process to its core.
-func setUp(ctx context.Context, opt options, out io.Writer) (*bench, error) {
-	b := &bench{ctx: ctx, opt: opt, out: out}
-	var err error
-	if b.cores, err = pick(); err != nil {
-		return nil, err
+// moduleDir is where the repository is.
+func moduleDir(ctx context.Context) (string, error) {
+	text, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", modulePath).Output()
+	if err != nil {
+		return "", fmt.Errorf("run it in the repository: go list -m: %w", err)
 	}
-	if b.descriptors, err = raiseDescriptors(max(slices.Max(opt.conns), opt.idle) + spareDescriptors); err != nil {
-		return nil, err
-	}
-	if b.dir, err = os.MkdirTemp("", "locktopus-bench-"); err != nil {
-		return nil, err
-	}
-	b.program = filepath.Join(b.dir, "locktopus")
-	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=auto", "-o", b.program, serverPackage)
-	if text, err := build.CombinedOutput(); err != nil {
-		return nil, errors.Join(fmt.Errorf("building the server: %w\n%s", err, text), os.RemoveAll(b.dir))
-	}
-	if err := pinSelf(b.cores.generator); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(b.dir))
-	}
-	return b, nil
+	return strings.TrimSpace(string(text)), nil
 }
 
-// startServer starts the real server as a user would, with a state directory on disk.
-func (b *bench) startServer(env ...string) (*process, error) { return b.startConfigured("", env...) }
+// keep writes the report, its tables and its plots.
+func (b *bench) keep() error {
+	if b.opt.out == "" {
+		return nil
+	}
+	if err := b.report.Save(filepath.Join(b.opt.out, "results.json")); err != nil {
+		return err
+	}
+	var text bytes.Buffer
+	b.report.Write(&text)
+	if err := os.WriteFile(filepath.Join(b.opt.out, "results.txt"), text.Bytes(), 0o644); err != nil {
+		return err
+	}
+	fmt.Fprintf(b.out, "results are in %s\n", b.opt.out)
+	if b.drawProgram == "" {
+		return nil
+	}
+	figures, err := json.Marshal(b.report.Figures())
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(b.ctx, b.drawProgram, b.opt.out)
+	cmd.Stdin = bytes.NewReader(figures)
+	return b.built(cmd)
+}
 
-// startConfigured starts it with a configuration file; "" is none.
-func (b *bench) startConfigured(config string, env ...string) (*process, error) {
+// pingLate is so late that no client is pinged: those who wait for their turn don't answer.
+const pingLate = 10 * time.Minute
+
+// startServer starts the real server as a user would, with a state directory on disk. Config is a
+// configuration file, "" for none.
+func (b *bench) startServer(config string, env ...string) (*process, error) {
 	b.states++
 	state := filepath.Join(b.dir, fmt.Sprintf("state-%d", b.states))
 	args := []string{"serve", "--listen", "127.0.0.1:0", "--state-dir", state}
 	if config != "" {
 		args = append(args, "--config", config)
 	}
-	return start(b.ctx, b.cores.server, env, b.program, args...)
+	env = append([]string{"LOCKTOPUS_LIMITS_PING_INTERVAL=" + pingLate.String()}, env...)
+	return start(b.ctx, spec{core: b.cores.server, env: env, program: b.program, args: args})
 }
 
 func (b *bench) startCeiling() (*process, error) {
@@ -120,11 +211,11 @@ func (b *bench) startCeiling() (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	return start(b.ctx, b.cores.server, nil, self, ceilingArg)
+	return start(b.ctx, spec{core: b.cores.server, program: self, args: []string{ceilingArg}})
 }
 
-func (b *bench) machine() machine {
-	m := machine{CPU: "unknown", Cores: runtime.NumCPU(), Kernel: "unknown", Go: "unknown", Revision: "unknown", ServerCore: b.cores.server, GeneratorCore: b.cores.generator}
+func (b *bench) machine() report.Machine {
+	m := report.Machine{CPU: "unknown", Cores: runtime.NumCPU(), Kernel: "unknown", Go: "unknown", Revision: "unknown", ServerCore: b.cores.server, GeneratorCore: b.cores.generator}
 	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		for line := range strings.Lines(string(text)) {
 			if key, value, _ := strings.Cut(line, ":"); strings.TrimSpace(key) == "model name" {
@@ -133,37 +224,20 @@ func (b *bench) machine() machine {
 			}
 		}
 	}
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) == nil {
+		m.Memory = int64(info.Totalram) * int64(info.Unit)
+	}
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {
 		m.Kernel = unix.ByteSliceToString(u.Release[:])
 	}
-	if info, err := buildinfo.ReadFile(b.program); err == nil {
-		m.Go, m.Revision = info.GoVersion, revision(info)
+	if built, err := buildinfo.ReadFile(b.program); err == nil {
+		m.Go = built.GoVersion
+	}
+	git := exec.CommandContext(b.ctx, "git", "-C", b.module, "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty= with changes")
+	if text, err := git.Output(); err == nil {
+		m.Revision = strings.TrimSpace(string(text))
 	}
 	return m
-}
-
-// revision is what the go command noted in the server it built.
-func revision(info *buildinfo.BuildInfo) string {
-	rev := "an unknown revision"
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision":
-			rev = s.Value[:min(12, len(s.Value))]
-		case s.Key == "vcs.modified" && s.Value == "true":
-			rev += " with changes"
-		}
-	}
-	return rev
-}
-
-func (r *report) save(file string) error {
-	if file == "" {
-		return nil
-	}
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(file, append(text, '\n'), 0o644)
 }

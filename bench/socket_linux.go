@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -10,29 +9,53 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// upgrade asks for the protocol v1. Without an abandon timeout nothing of a load stays behind.
-const upgrade = "GET /v1?namespace=bench&abandon-timeout-ms=0 HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\n" +
-	"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-
-// dial connects from a loopback address of our choice, upgrades, and makes the socket non-blocking.
-func dial(from [4]byte, to netip.AddrPort, patience unix.Timeval) (int, error) {
+// dial connects from a loopback address of our choice, says hello, and makes the socket non-blocking.
+func dial(from [4]byte, to netip.AddrPort, patience unix.Timeval, d *dialect) (int, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return 0, fmt.Errorf("socket: %w", err)
 	}
-	if err := connect(fd, from, to, patience); err != nil {
+	if err := connect(fd, from, to, patience, d); err != nil {
 		unix.Close(fd)
 		return 0, err
 	}
 	return fd, nil
 }
 
-func connect(fd int, from [4]byte, to netip.AddrPort, patience unix.Timeval) error {
-	set := func(level, name, value int) error { return unix.SetsockoptInt(fd, level, name, value) }
+func connect(fd int, from [4]byte, to netip.AddrPort, patience unix.Timeval, d *dialect) error {
 	err := errors.Join(
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &patience),
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &patience),
+		prepare(fd, from),
+	)
+	if err != nil {
+		return err
+	}
+	if err := again(func() error { return unix.Connect(fd, sockaddr(to)) }); err != nil {
+		return fmt.Errorf("connecting from %v to %v: %w", netip.AddrFrom4(from), to, err)
+	}
+	if _, err := unix.Write(fd, d.hello); err != nil {
+		return fmt.Errorf("saying hello: %w", err)
+	}
+	if err := expectGreeting(fd, d); err != nil {
+		return err
+	}
+	return unix.SetNonblock(fd, true)
+}
+
+func sockaddr(a netip.AddrPort) *unix.SockaddrInet4 {
+	return &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}
+}
+
+// sendBytes is room for the longest message in a socket.
+const sendBytes = 256 << 10
+
+// prepare sets what a socket needs before it connects.
+func prepare(fd int, from [4]byte) error {
+	set := func(level, name, value int) error { return unix.SetsockoptInt(fd, level, name, value) }
+	err := errors.Join(
 		set(unix.IPPROTO_TCP, unix.TCP_NODELAY, 1),
+		set(unix.SOL_SOCKET, unix.SO_SNDBUF, sendBytes),
 		// The cheapest congestion control there is, so that the generator's side costs less than the
 		// server's, which has the system's.
 		unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, "reno"),
@@ -43,36 +66,24 @@ func connect(fd int, from [4]byte, to netip.AddrPort, patience unix.Timeval) err
 	if err != nil {
 		return fmt.Errorf("preparing a socket: %w", err)
 	}
-	peer := &unix.SockaddrInet4{Addr: to.Addr().As4(), Port: int(to.Port())}
-	if err := again(func() error { return unix.Connect(fd, peer) }); err != nil {
-		return fmt.Errorf("connecting from %v to %v: %w", netip.AddrFrom4(from), to, err)
-	}
-	if _, err := unix.Write(fd, []byte(upgrade)); err != nil {
-		return fmt.Errorf("upgrading: %w", err)
-	}
-	if err := expectUpgrade(fd); err != nil {
-		return err
-	}
-	return unix.SetNonblock(fd, true)
+	return nil
 }
 
-// expectUpgrade reads exactly the answer's head: no frame follows before we have sent one, but for
-// pings, and those have their own time.
-func expectUpgrade(fd int) error {
+// expectGreeting reads exactly the answer to hello: no message follows before we have sent one, but
+// for pings, and those have their own time.
+func expectGreeting(fd int, d *dialect) error {
 	var buf [1024]byte
-	n := 0
-	for !bytes.Contains(buf[:n], []byte("\r\n\r\n")) {
+	for n := 0; ; {
 		var m int
 		err := again(func() (err error) { m, err = unix.Read(fd, buf[n:]); return err })
 		if err != nil || m == 0 {
-			return fmt.Errorf("waiting for the answer to an upgrade, after %q: %w", buf[:n], errors.Join(err, errGone))
+			return fmt.Errorf("waiting for the answer to hello, after %q: %w", buf[:n], errors.Join(err, errGone))
 		}
 		n += m
+		if size, err := d.greeted(buf[:n]); size > 0 || err != nil {
+			return err
+		}
 	}
-	if !bytes.HasPrefix(buf[:n], []byte("HTTP/1.1 101 ")) {
-		return fmt.Errorf("the upgrade was refused: %q", buf[:n])
-	}
-	return nil
 }
 
 // again repeats a call that a signal interrupted: the Go runtime sends itself some, and a socket with

@@ -67,7 +67,11 @@ var imports = map[string][]string{
 	"internal/example":                {},
 	"internal/e2e":                    {},
 	"internal/oracle":                 {},
-	"bench":                           {"wsnet", "golang.org/x/sys/unix"},
+	"bench": {
+		"bench/internal/report", "engine", "wsnet", "golang.org/x/sys/unix", "github.com/HdrHistogram/hdrhistogram-go",
+	},
+	"bench/internal/report": {"github.com/HdrHistogram/hdrhistogram-go", "golang.org/x/perf/benchmath"},
+	"bench/plugin-go":       {"plugins/sdk/go"},
 	"cmd/locktopus": {
 		"client", "internal/server", "internal/session", "internal/config", "internal/fence", "engine", "wsnet",
 		"plugins/host", "plugins/sdk",
