@@ -140,8 +140,8 @@ their end while the command runs, it is ended before: SIGTERM, and then SIGKILL.
   --grace DURATION       between SIGTERM and SIGKILL; at most a third of --ttl (default 5s)
   --note TEXT            shown to people who look at the locks
   --name TEXT            what they see as the one who holds them
-  --url URL              ws://HOST:PORT/v2?namespace=NAME, or wss://; without it LOCKTOPUS_URL of the
-                         environment
+  --url URL              ws://HOST:PORT/v2?namespace=NAME, or wss://; without it LOCKTOPUS_URL of
+                         the environment
   --header 'NAME: VALUE' a header to connect with, several times; the environment's
                          LOCKTOPUS_AUTHORIZATION is the header Authorization
   --ca FILE              authorities of the server's certificate, PEM (default: the system's)
@@ -154,7 +154,8 @@ while run waits, it leaves the queue.
 
 Exit codes: the command's own; 128+N when signal N ended it, or run while it was waiting; 64 wrong
 command line; 69 the server can't be reached; 75 the locks were not to be had; 77 denied; 79 the
-locks were lost while the command was running; 126 the command can't be executed; 127 there is none.
+locks were lost while the command was running; 126 the command can't be executed; 127 there is no
+such command.
 `,
 	"plugin": `Usage: locktopus plugin new [--lang LANGUAGE] DIR
        locktopus plugin check FILE.wasm

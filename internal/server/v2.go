@@ -88,6 +88,8 @@ func (w *worker) messageV2(c wsnet.Conn, sess *connection, msg []byte) {
 		w.malformed(c, sess, errSecondHello)
 	case a.session == nil:
 		w.malformed(c, sess, errNoHello)
+	case r.Op == wire.V2Upgrade, r.Op == wire.V2Downgrade, r.Op == wire.V2Inspect, r.Op == wire.V2Watch, r.Op == wire.V2Unwatch:
+		w.malformed(c, sess, fmt.Errorf("op: this server doesn't know %q yet", r.Op))
 	default:
 		w.do(c, sess, &r)
 	}
