@@ -26,7 +26,7 @@ const (
 
 	// stackBytes is how deep calls may nest. It is looked at as often as the clock is, so it may be
 	// passed by what a slice allows.
-	stackBytes = 4 << 20
+	stackBytes = 1 << 20
 )
 
 // Names of a guest's exports.
@@ -87,6 +87,20 @@ func instanceOf(ctx context.Context) *instance { return ctx.Value(instanceKey{})
 
 // start makes an instance ready for calls of its hooks. All of it together may take Limits.Init.
 func (p *plugin) start() (*instance, error) {
+	i, err := p.instantiate()
+	if err != nil {
+		return nil, err
+	}
+	i.fuel = i.module.ExportedGlobal(fuelExport).(api.MutableGlobal)
+	if err := i.prepare(); err != nil {
+		i.close()
+		return nil, err
+	}
+	return i, nil
+}
+
+// instantiate makes a module's memory and all else of its own, and runs its start functions.
+func (p *plugin) instantiate() (*instance, error) {
 	i := &instance{Context: context.Background(), plugin: p, limit: p.limits.Init}
 	memory := &allocator{}
 	ctx := experimental.WithMemoryAllocator(i, memory)
@@ -96,16 +110,19 @@ func (p *plugin) start() (*instance, error) {
 		return nil, i.startError("start", err)
 	}
 	i.module, i.memory = module, module.Memory()
-	i.fuel = module.ExportedGlobal(fuelExport).(api.MutableGlobal)
+	return i, nil
+}
+
+// prepare makes an instance and the host known to each other.
+func (i *instance) prepare() error {
 	if err := i.greet(); err != nil {
-		i.close()
-		return nil, err
+		return err
 	}
 	i.authenticate = i.hook(Authenticate, exportAuthenticate)
 	i.authorize = i.hook(Authorize, exportAuthorize)
 	i.normalize = i.hook(Normalize, exportNormalize)
-	i.limit = p.limits.Call
-	return i, nil
+	i.limit = i.plugin.limits.Call
+	return nil
 }
 
 func (i *instance) hook(h Hooks, name string) api.Function {

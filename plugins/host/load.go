@@ -109,12 +109,7 @@ func (l *loading) load() (*plugin, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &plugin{
-		name: l.spec.Name, path: l.spec.Path, hooks: l.spec.Hooks, config: l.spec.Config,
-		namespaces: l.spec.Namespaces, limits: l.spec.Limits, digest: l.digest, options: l.options,
-		slots: make([]slot, l.options.Instances), stop: make(chan struct{}),
-	}
-	p.work = make(chan *slot, len(p.slots))
+	p := l.plugin()
 	if err := l.compile(p, metered); err != nil {
 		return nil, err
 	}
@@ -129,6 +124,16 @@ func (l *loading) load() (*plugin, error) {
 	}
 	p.mending.Go(p.mend)
 	return p, nil
+}
+
+// plugin has nothing yet that must be given back.
+func (l *loading) plugin() *plugin {
+	n := l.options.Instances
+	return &plugin{
+		name: l.spec.Name, path: l.spec.Path, hooks: l.spec.Hooks, config: l.spec.Config,
+		namespaces: l.spec.Namespaces, limits: l.spec.Limits, digest: l.digest, options: l.options,
+		slots: make([]slot, n), work: make(chan *slot, n), stop: make(chan struct{}),
+	}
 }
 
 // check judges the module by its structure and by what it offers and needs.
