@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -235,11 +236,15 @@ type transcript struct {
 	pipe      *io.PipeWriter
 	read      chan struct{} // closed when the last line was read
 
-	mu   sync.Mutex // guards what follows
-	text bytes.Buffer
+	collections atomic.Int64 // of garbage, where the runtime was told to say so
+	mu          sync.Mutex   // guards what follows
+	text        bytes.Buffer
 }
 
 const transcriptBytes = 1 << 20
+
+// collectionLine is how Go's runtime tells of a collection with GODEBUG=gctrace=1.
+var collectionLine = regexp.MustCompile(`^gc \d+ @`)
 
 var listeningLine = regexp.MustCompile(`msg=listening\b.* address=(\S+)`)
 
@@ -262,6 +267,10 @@ func (l *transcript) scan(r io.Reader) {
 	lines := bufio.NewReader(r)
 	for {
 		line, err := lines.ReadString('\n')
+		if collectionLine.MatchString(line) {
+			l.collections.Add(1)
+			continue
+		}
 		l.keep(line)
 		if m := listeningLine.FindStringSubmatch(line); m != nil {
 			select {
@@ -283,6 +292,9 @@ func (l *transcript) keep(line string) {
 	}
 	l.text.WriteString(line)
 }
+
+// since is what was logged after the first so many bytes. It needs all of it to be kept.
+func (l *transcript) since(bytes int) string { return l.String()[bytes:] }
 
 func (l *transcript) String() string {
 	l.mu.Lock()

@@ -27,8 +27,8 @@ output_bytes = 262_144
 pause_reading_bytes = 32_768
 `
 
-// hostile clients do their worst until the server gets rid of them, which it must.
-var hostile = map[string]func(h *intruder){
+// hostileClients do their worst until the server gets rid of them, which it must.
+var hostileClients = map[string]func(h *intruder){
 	"a byte a second, in the head": func(h *intruder) { h.drip(handshake(h.to)) },
 	"a byte a second, in a frame":  func(h *intruder) { h.upgrade().drip(strings.Repeat("\x81\xfe\xff\xff", 2)) },
 	"a head without end":           func(h *intruder) { h.say("GET /v1?namespace=a HTTP/1.1\r\n"); h.flood([]byte("X-More: and more\r\n")) },
@@ -91,7 +91,7 @@ var heavy = map[string]string{
 // TestHostileClientsHarmNobody runs each kind of hostile client, several of a kind at once, beside
 // well-behaved clients that must not notice.
 func TestHostileClientsHarmNobody(t *testing.T) {
-	harmNobody(t, hostileConfig, hostile)
+	harmNobody(t, hostileConfig, hostileClients)
 }
 
 func TestHeavyMessagesHarmNobody(t *testing.T) {

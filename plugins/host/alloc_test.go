@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/locktopus-project/locktopus/v2/plugins/internal/hostile"
+	"github.com/locktopus-project/locktopus/v2/internal/hostile"
 )
 
 // TestCallsAllocateNothing in a steady state, whatever their answers are; an identity is two copies.

@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/locktopus-project/locktopus/v2/plugins/internal/hostile"
+	"github.com/locktopus-project/locktopus/v2/internal/hostile"
 )
 
 // TestIdentitiesAreTaken to the last byte that they may have.
@@ -35,7 +35,7 @@ func TestIdentitiesAreTaken(t *testing.T) {
 // TestNoIdentityIsAllOfIt: no part of an answer that isn't right is used.
 func TestNoIdentityWithoutAllOfIt(t *testing.T) {
 	g := unmended(loaded(t, Options{}, mean(t, Authenticate, patient)))
-	for _, d := range append(hostile.WrongFor("authenticate"), hostile.Trapping[4]) {
+	for _, d := range append(hostile.WrongFor("authenticate"), hostile.Trapping[0]) {
 		id, v := g.Caller().Authenticate(&Connect{Namespace: d.Namespace})
 		require.Equal(t, Failed, v.Outcome, d.About)
 		require.Zero(t, id, d.About)

@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/locktopus-project/locktopus/v2/plugins/internal/hostile"
+	"github.com/locktopus-project/locktopus/v2/internal/hostile"
 )
 
 // loaded is a gate with these plugins.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/locktopus-project/locktopus/v2/plugins/internal/hostile"
+	"github.com/locktopus-project/locktopus/v2/internal/hostile"
 )
 
 // A shape is what an answer brings besides its status and code.

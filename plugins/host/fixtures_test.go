@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/locktopus-project/locktopus/v2/plugins/internal/hostile"
+	"github.com/locktopus-project/locktopus/v2/internal/hostile"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/locktopus-project/locktopus/v2/plugins/internal/hostile"
+	"github.com/locktopus-project/locktopus/v2/internal/hostile"
 )
 
 // BenchmarkHostile measures how long guests that never end, or go too deep, hold the goroutine that asks
@@ -22,7 +22,7 @@ import (
 // On a busy machine the time on the wall says little. cpu-ms is what the thread really ran, and slice-ms
 // what it ran between two looks at the clock.
 func BenchmarkHostile(b *testing.B) {
-	for _, d := range slices.Concat(hostile.Endless, hostile.Trapping) {
+	for _, d := range slices.Concat(hostile.Endless, hostile.Deep, hostile.Trapping) {
 		b.Run(strings.ReplaceAll(d.About, " ", "-"), func(b *testing.B) {
 			reportKills(b, mean(b, Authorize, Limits{LogLines: 100}), d.Namespace)
 		})

@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/locktopus-project/locktopus/v2/plugins/internal/hostile"
+	"github.com/locktopus-project/locktopus/v2/internal/hostile"
 )
 
 func TestEndlessGuestsAreEnded(t *testing.T) {
@@ -23,7 +23,7 @@ func TestGuestsThatTrapAreReplaced(t *testing.T) {
 	for _, hook := range allHooks {
 		o, log := recorded(Options{})
 		g := loaded(t, o, mean(t, hook, patient))
-		for _, d := range hostile.Trapping {
+		for _, d := range slices.Concat(hostile.Trapping, hostile.Deep) {
 			t.Run(hook.name()+"/"+d.About, func(t *testing.T) { endsBadly(t, g, log, hook, d) })
 		}
 	}

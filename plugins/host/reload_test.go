@@ -12,7 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/locktopus-project/locktopus/v2/plugins/internal/hostile"
+	"github.com/locktopus-project/locktopus/v2/internal/hostile"
 )
 
 // another is the same plugin as another file: a custom section holds the number.

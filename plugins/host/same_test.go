@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/tetratelabs/wazero/api"
 
+	"github.com/locktopus-project/locktopus/v2/internal/hostile"
 	"github.com/locktopus-project/locktopus/v2/internal/testseed"
-	"github.com/locktopus-project/locktopus/v2/plugins/internal/hostile"
 )
 
 // TestMeteringChangesNoAnswer asks every example, as it is and metered, the same random questions, and compares
@@ -39,7 +39,7 @@ func TestMeteringChangesNoMisdeed(t *testing.T) {
 	for _, hook := range allHooks {
 		twins := newTwins(t, mean(t, hook, patient))
 		for range 1000 {
-			deeds := [][]hostile.Deed{hostile.Trapping[4:], hostile.Wrong, hostile.WrongFor(hook.name())}[rnd.IntN(3)]
+			deeds := [][]hostile.Deed{hostile.Trapping, hostile.Wrong, hostile.WrongFor(hook.name())}[rnd.IntN(3)]
 			d := deeds[rnd.IntN(len(deeds))]
 			twins.ask(hook, func(w *writer) int {
 				if hook == Authenticate {

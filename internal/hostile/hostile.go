@@ -62,12 +62,16 @@ var Endless = []Deed{
 	{"yielding", "9", Slow, ""},
 }
 
-// Trapping deeds end by themselves, or where the guest leaves what it is given.
-var Trapping = []Deed{
+// Deep deeds end when their calls nest too deep, unless they take too long until then.
+var Deep = []Deed{
 	{"too deep", "a", Failed, "its calls nest too deep"},
 	{"too deep in two functions", "b", Failed, "its calls nest too deep"},
 	{"too deep through a table", "e", Failed, "its calls nest too deep"},
 	{"too deep with much on the stack", "h", Failed, "its calls nest too deep"},
+}
+
+// Trapping deeds end by themselves, or where the guest leaves what it is given.
+var Trapping = []Deed{
 	{"unreachable", "A", Failed, "unreachable"},
 	{"division by zero", "B", Failed, "integer divide by zero"},
 	{"overflow", "D", Failed, "integer overflow"},
