@@ -69,6 +69,7 @@ type V2Request struct {
 	Resources []Resource // lock: at least one
 	Path      [][]byte   // inspect, watch
 	WaitMS    int64      // lock, upgrade: V2None if absent
+	Upgrade   uint64     // downgrade: the request whose upgrade is taken back if it waits, and nothing else; 0: absent
 	LeaseMS   int64      // lock, renew: V2None if absent
 	Note      []byte     // lock
 	Party     uint64     // lock: whose it is, where deadlocks are looked for; 0: the session's

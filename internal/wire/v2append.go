@@ -237,6 +237,7 @@ func AppendV2Request(dst []byte, r V2Request) []byte {
 	dst = appendUint(dst, 0, `"id":`, r.ID)
 	dst = appendUint(dst, 0, `"lock":`, r.Lock)
 	dst = appendUint(dst, 0, `"watch":`, r.Watch)
+	dst = appendUint(dst, 0, `"upgrade":`, r.Upgrade)
 	if len(r.Resources) > 0 {
 		dst = appendResources(append(dst, `,"resources":`...), r.Resources)
 	}

@@ -14,7 +14,7 @@ var rulesV2 = rules{
 	message: []field{
 		{"op", atScalar}, {"id", atScalar}, {"lock", atScalar}, {"resources", atResources}, {"wait_ms", atScalar},
 		{"lease_ms", atScalar}, {"note", atText}, {"leave", atScalar}, {"party", atScalar}, {"path", atPath}, {"limit", atScalar},
-		{"after", atText}, {"watch", atScalar}, {"ttl_ms", atScalar}, {"name", atText},
+		{"after", atText}, {"watch", atScalar}, {"upgrade", atScalar}, {"ttl_ms", atScalar}, {"name", atText},
 		{"credentials", atCredentials}, {"resume", atResume},
 	},
 	resource: []field{{"type", atScalar}, {"path", atPath}, {"limit", atScalar}, {"weight", atScalar}},
@@ -61,8 +61,11 @@ func (p *V2Parser) extract(c *checker, o *fastjson.Object) (r V2Request, err err
 	case V2Upgrade:
 		r.Lock = m.needed("lock", 1, V2MaxID)
 		r.WaitMS = m.milliseconds("wait_ms")
-	case V2Release, V2Downgrade:
+	case V2Release:
 		r.Lock = m.needed("lock", 1, V2MaxID)
+	case V2Downgrade:
+		r.Lock = m.needed("lock", 1, V2MaxID)
+		r.Upgrade, _ = m.number("upgrade", 1, V2MaxID)
 	case V2Locks, V2Inspect, V2Watch:
 		return r, p.look(&m, &r)
 	case V2Unwatch:

@@ -17,7 +17,7 @@ var errOracle = errors.New("refused")
 
 var knownV2 = map[string][]string{
 	"message": {"op", "id", "lock", "resources", "wait_ms", "lease_ms", "note", "leave", "party", "path", "limit", "after",
-		"watch", "ttl_ms", "name", "credentials", "resume"},
+		"watch", "upgrade", "ttl_ms", "name", "credentials", "resume"},
 	"resource": {"type", "path", "limit", "weight"},
 	"resume":   {"session", "secret", "event"},
 }
@@ -176,6 +176,9 @@ func oracleRequest(ms []member) (r V2Request) {
 	}
 	if r.Op == V2Lock || r.Op == V2Renew {
 		r.LeaseMS = oracleNumber(ms, "lease_ms", 0, V2MaxID, false, V2None)
+	}
+	if r.Op == V2Downgrade {
+		r.Upgrade = uint64(oracleNumber(ms, "upgrade", 1, V2MaxID, false, 0))
 	}
 	switch r.Op {
 	case V2Lock:

@@ -30,7 +30,7 @@ func TestRandomV2MessagesAgreeWithTheOracle(t *testing.T) {
 var membersV2 = map[string][]string{
 	"hello": {"ttl_ms", "name", "credentials", "resume"},
 	"lock":  {"id", "resources", "wait_ms", "lease_ms", "note", "leave", "party"}, "release": {"id", "lock"},
-	"renew": {"id", "lock", "lease_ms"}, "upgrade": {"id", "lock", "wait_ms"}, "downgrade": {"id", "lock"},
+	"renew": {"id", "lock", "lease_ms"}, "upgrade": {"id", "lock", "wait_ms"}, "downgrade": {"id", "lock", "upgrade"},
 	"locks": {"id", "after", "limit"}, "inspect": {"id", "path", "after", "limit"}, "watch": {"id", "path"},
 	"unwatch": {"id", "watch"}, "bye": {"id"},
 }
