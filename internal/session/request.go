@@ -159,7 +159,7 @@ func (sp *Space) dispatch(s *Session, r *Request) {
 	case wire.V2Bye:
 		sp.close(s, last{bye: r.ID, closing: CloseBye, how: wire.V2Released})
 	default:
-		panic("session: there is no such request: " + r.Op.String())
+		sp.no(s, r.ID, wire.V2TryLater, "this server doesn't know %q yet", r.Op)
 	}
 }
 
