@@ -44,6 +44,7 @@ type target struct {
 	addr   string // HOST:PORT
 	query  string // "?namespace=…"
 	origin string
+	token  string      // in the header Authorization
 	tls    *tls.Config // nil: ws, otherwise wss
 }
 
@@ -67,6 +68,9 @@ func (to target) header() http.Header {
 	h := http.Header{}
 	if to.origin != "" {
 		h.Set("Origin", to.origin)
+	}
+	if to.token != "" {
+		h.Set("Authorization", "Bearer "+to.token)
 	}
 	return h
 }

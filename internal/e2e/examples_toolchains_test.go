@@ -4,8 +4,11 @@ package e2e
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/locktopus-project/locktopus/v2/internal/example"
 )
 
 func TestACLExample(t *testing.T) {
@@ -39,4 +42,19 @@ func TestACLExample(t *testing.T) {
 		}
 	})
 	require.Equal(t, statistics{}, srv.stats("n"))
+}
+
+// TestJWTAndACLTogether has one example say who somebody is, and another what that one may do.
+func TestJWTAndACLTogether(t *testing.T) {
+	x := example.Read(t, "../../plugins/examples/acl")
+	srv := startPatient(t, "jwt", x.ConfigOf(t, x.Make(t)))
+	dev := srv.target("n")
+	dev.token = token(t, "EdDSA", claims("bob", time.Hour, "team-a", "dev"))
+	const notAllowed = `communication error: denied by plugin "acl" (code 1): resources[0]: no rule allows it`
+	require.Equal(t, acquired, told(t, dialGorilla, dev, write("users", "bob")))
+	require.Equal(t, acquired, told(t, dialCoder, dev, read("shared", "docs")))
+	require.Equal(t, notAllowed, told(t, dialGorilla, dev, write("users", "alice")))
+	nobody := srv.target("n")
+	nobody.token = token(t, "HS256", claims("carol", time.Hour))
+	require.Equal(t, notAllowed, told(t, dialGorilla, nobody, read("shared", "docs")))
 }
