@@ -1,9 +1,11 @@
 package example
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
+	"sync"
+	"testing"
 )
 
 // Environment variables that name the compilers. They don't begin as the server's own do, which
@@ -44,9 +46,48 @@ func Compiler(compiler string) string {
 // installed is a compiler that `npm ci` puts into a folder of the repository. (All of that folder on the
 // PATH won't do: clang would find an optimizer there, and call it.)
 func installed(path string) string {
-	_, here, _, ok := runtime.Caller(0)
-	if !ok {
-		return ""
+	return filepath.Join(plugins(), "internal/build/npm/node_modules", path)
+}
+
+// plugins is the folder of all plugins. Tests run in folders of the module.
+func plugins() string {
+	dir, err := os.Getwd()
+	if err != nil {
+		panic("example: there is no working directory: " + err.Error())
 	}
-	return filepath.Join(filepath.Dir(here), "../../plugins/internal/build/npm/node_modules", path)
+	for at := dir; ; at = filepath.Dir(at) {
+		if _, err := os.Stat(filepath.Join(at, "go.mod")); err == nil {
+			return filepath.Join(at, "plugins")
+		}
+		if at == filepath.Dir(at) {
+			return dir
+		}
+	}
+}
+
+var opened = sync.OnceValue(func() error {
+	return filepath.WalkDir(plugins(), func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.Name() == "node_modules":
+			return fs.SkipDir
+		case d.IsDir():
+			return nil
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		return f.Close()
+	})
+})
+
+// NoteSources opens the files that plugins are made of. The go command remembers which files a test has
+// opened; it wouldn't notice otherwise that a result is of an older plugin.
+func NoteSources(t testing.TB) {
+	t.Helper()
+	if err := opened(); err != nil {
+		t.Fatal(err)
+	}
 }

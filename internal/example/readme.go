@@ -80,6 +80,7 @@ func (x *Plugin) CanMake() bool {
 // source takes its place.
 func (x *Plugin) Make(t testing.TB) string {
 	t.Helper()
+	NoteSources(t)
 	out := filepath.Join(t.TempDir(), x.Module)
 	if kept, err := os.ReadFile(filepath.Join(x.Dir, "plugin.wasm")); err == nil && !Toolchains {
 		if err := os.WriteFile(out, kept, 0o600); err != nil {

@@ -15,16 +15,13 @@
 
 #include "say.h"
 
-enum {
-    json_keys_max = 8, /* that a table can have */
-    json_key_max = 40, /* bytes of an unknown key, in a fault */
-};
+enum { json_key_max = 40 }; /* bytes of an unknown key, in a fault */
 
 /* A table or list that is being read. */
 typedef struct {
     uint32_t where; /* the length of its own place */
     uint32_t count; /* of elements so far */
-    uint8_t seen;   /* of a table's keys, a bit each */
+    uint8_t seen;   /* of a table's keys, of which there are eight at most, a bit each */
     bool open;
 } json_level;
 

@@ -76,6 +76,7 @@ func command(compiler string, more []string, args ...string) *exec.Cmd {
 // run calls the compiler and reads what it made.
 func run(t testing.TB, cmd *exec.Cmd, out string) []byte {
 	t.Helper()
+	example.NoteSources(t)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Run(); err != nil {
