@@ -4,6 +4,7 @@ package examples
 
 import (
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"regexp"
 	"slices"
@@ -128,15 +129,19 @@ func (r *aclRule) names(p []string, s somebody) bool {
 	return slices.ContainsFunc(r.Paths, func(pattern string) bool { return inPattern(pattern, p, s.name) })
 }
 
-func (m *aclModel) allows(s somebody, mode host.Mode, p []string) bool {
-	for _, r := range m.Deny {
+// judges is the verdict on one resource, and the rule of deny that is the reason, if one is.
+func (m *aclModel) judges(s somebody, mode host.Mode, p []string) (code, rule int) {
+	for i, r := range m.Deny {
 		if r.concerns(s, mode, true) && !held(p, func(q []string) bool { return !r.names(q, s) }) {
-			return false
+			return 2, i
 		}
 	}
-	return slices.ContainsFunc(m.Allow, func(r aclRule) bool {
-		return r.concerns(s, mode, false) && held(p, func(q []string) bool { return r.names(q, s) })
-	})
+	for _, r := range m.Allow {
+		if r.concerns(s, mode, false) && held(p, func(q []string) bool { return r.names(q, s) }) {
+			return 0, 0
+		}
+	}
+	return 1, 0
 }
 
 // some picks up to n of all, at least one.
@@ -183,7 +188,7 @@ func randomRule(random *rand.Rand) aclRule {
 func TestACLAgreesWithModel(t *testing.T) {
 	random := testseed.Rand(t)
 	verdicts := map[uint8]int{}
-	for range 120 {
+	for range 150 {
 		m := aclModel{Allow: []aclRule{randomRule(random)}}
 		for range random.IntN(4) {
 			m.Allow = append(m.Allow, randomRule(random))
@@ -208,28 +213,31 @@ func TestACLAgreesWithModel(t *testing.T) {
 // askBoth asks the model and the plugin for up to three paths, and is the plugin's code.
 func askBoth(t *testing.T, random *rand.Rand, m *aclModel, caller *host.Caller, policy string) uint8 {
 	s := somebody{
-		name: some(random, 1, "", "alice", "a", "abcdefgh-1", "abcdefgh-2", "a*")[0], roles: some(random, 1, "", "r1", "r2 x", " r1  ", "ops")[0],
+		name: some(random, 1, "", "", "alice", "a", "abcdefgh-1", "abcdefgh-2", "a*")[0], roles: some(random, 1, "", " ", "r1", "r2 x", " r1  ", "ops")[0],
 		namespace: some(random, 1, "n", "n1", "m")[0], operation: host.Lock,
 	}
 	if random.IntN(3) == 0 {
 		s.operation = host.Operation(1 + random.IntN(4))
 	}
 	var rs []host.Resource
-	want := true
-	for range 1 + random.IntN(3) {
+	want := allowed
+	for i := range 1 + random.IntN(3) {
 		mode, p := host.Mode(random.IntN(3)), []string(nil)
 		for range random.IntN(aclDepth + 1) {
-			p = append(p, aclSegments[random.IntN(len(aclSegments))])
+			p = append(p, some(random, 1, s.name, aclSegments[random.IntN(len(aclSegments))])...)
 		}
 		r := host.Resource{Mode: mode}
 		for _, segment := range p {
 			r.Path = append(r.Path, []byte(segment))
 		}
 		rs = append(rs, r)
-		want = want && m.allows(s, mode, p)
+		if code, rule := m.judges(s, mode, p); want == allowed && code == 2 {
+			want = fmt.Sprintf("2 resources[%d]: forbidden by deny[%d]", i, rule)
+		} else if want == allowed && code == 1 {
+			want = fmt.Sprintf("1 resources[%d]: no rule allows it", i)
+		}
 	}
 	got := s.asks(caller, rs)
-	require.Equal(t, want, got.Outcome == host.Allowed, "%s\n%+v %q: %s", policy, s, rs, told(got))
-	require.Contains(t, []host.Outcome{host.Allowed, host.Denied}, got.Outcome, told(got))
+	require.Equal(t, want, told(got), "%s\n%+v %q", policy, s, rs)
 	return got.Code
 }
