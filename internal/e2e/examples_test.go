@@ -15,8 +15,12 @@ import (
 func startExample(t *testing.T, folder, more string) *server {
 	t.Helper()
 	x := example.Read(t, filepath.Join("../../plugins/examples", folder))
-	return start(t, setup{config: x.ConfigOf(t, x.Make(t)) + more})
+	return start(t, setup{config: x.ConfigOf(t, x.Make(t)) + more, within: compilation})
 }
+
+// compilation is how long a server may take to compile Go's runtime, which a plugin in Go brings along. It
+// is a second of work, and more than ten with the race detector.
+const compilation = 5 * patience
 
 // anyName is a plugin that takes clients for whom they say they are.
 var anyName = plugin("who", "testdata/who.wasm", "authenticate", "*")

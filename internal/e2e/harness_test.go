@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,9 +28,10 @@ import (
 
 // setup says how a server is started; the zero value is a plain one with a state directory of its own.
 type setup struct {
-	config   string   // TOML
-	stateDir string   // "": a fresh one
-	env      []string // NAME=value, besides the test's own
+	config   string        // TOML
+	stateDir string        // "": a fresh one
+	env      []string      // NAME=value, besides the test's own
+	within   time.Duration // it must listen; 0: patience
 }
 
 // server is one process of the program under test.
@@ -88,7 +90,7 @@ func start(t testing.TB, s setup) *server {
 	case srv.addr = <-srv.log.listening:
 	case <-srv.gone:
 		t.Fatalf("the server ended before it listened: %v\n%s", srv.cmd.ProcessState, srv.log)
-	case <-time.After(patience):
+	case <-time.After(cmp.Or(s.within, patience)):
 		t.Fatalf("the server doesn't listen\n%s", srv.log)
 	}
 	return srv
