@@ -145,6 +145,7 @@ func (s *scene) rest(f *fleet, server *process) (float64, error) {
 type memoryCurve struct {
 	f      *fleet
 	server *process
+	begin  time.Duration
 	curve  [][2]float64
 	peak   float64
 }
@@ -153,10 +154,11 @@ const sampleEvery = 100 * time.Millisecond
 
 // sampled goes through the pairs, and returns how long each tenth of them took.
 func (m *memoryCurve) sampled(pairs int) (tenths [10]time.Duration, err error) {
-	stop := m.f.now()
+	m.begin = m.f.now()
+	next := m.begin
 	m.f.tick = func() error {
-		if now := m.f.now(); now >= stop {
-			stop = now + sampleEvery
+		if now := m.f.now(); now >= next {
+			next = now + sampleEvery
 			return m.sample(now)
 		}
 		return nil
@@ -171,7 +173,7 @@ func (m *memoryCurve) sampled(pairs int) (tenths [10]time.Duration, err error) {
 
 func (m *memoryCurve) sample(now time.Duration) error {
 	v, err := roughMemoryOf(m.server.pid())
-	m.curve = append(m.curve, [2]float64{now.Seconds(), v})
+	m.curve = append(m.curve, [2]float64{(now - m.begin).Seconds(), v})
 	m.peak = max(m.peak, v)
 	return err
 }

@@ -172,10 +172,12 @@ func (b *bench) keep() error {
 	if err := b.report.Save(filepath.Join(b.opt.out, "results.json")); err != nil {
 		return err
 	}
-	var text bytes.Buffer
-	b.report.Write(&text)
-	if err := os.WriteFile(filepath.Join(b.opt.out, "results.txt"), text.Bytes(), 0o644); err != nil {
-		return err
+	for name, write := range map[string]func(io.Writer){"results.txt": b.report.Write, "summary.md": b.report.Summary} {
+		var text bytes.Buffer
+		write(&text)
+		if err := os.WriteFile(filepath.Join(b.opt.out, name), text.Bytes(), 0o644); err != nil {
+			return err
+		}
 	}
 	fmt.Fprintf(b.out, "results are in %s\n", b.opt.out)
 	if b.drawProgram == "" {

@@ -86,10 +86,10 @@ func peerBars(r *Report) []Figure {
 		if row.Client != Lib {
 			continue
 		}
-		group := slices.Index(f.Groups, row.Case)
+		group := slices.Index(f.Groups, strings.Replace(row.Case, ", ", "\n", 1))
 		if group < 0 {
 			group = len(f.Groups)
-			f.Groups = append(f.Groups, row.Case)
+			f.Groups = append(f.Groups, strings.Replace(row.Case, ", ", "\n", 1))
 		}
 		if series[row.Candidate] == nil {
 			series[row.Candidate] = &Series{Name: row.Candidate}
@@ -154,20 +154,13 @@ func (r *Row) distribution(name string) (ps []Point) {
 	return ps
 }
 
-// lines make a figure of metrics over what the cases of a load differ in; each kind of case, what is
-// left of its name without numbers, is a line of its own.
+// lines make a figure of metrics over what the cases of a load differ in.
 func lines(load, file, title string, ms []Metric) func(*Report) []Figure {
 	return func(r *Report) []Figure {
 		f := Figure{File: file, Title: title, X: axes[load], Y: Axis{Label: labels[ms[0].unit()], Log: true}}
 		for _, m := range ms {
 			for _, row := range r.of(load) {
-				name := row.Candidate + kind(row.Case)
-				if len(ms) > 1 {
-					name = strings.TrimPrefix(strings.Fields(string(m))[0], "lock-") + kind(row.Case)
-				}
-				if load == "flat" {
-					name = "locktopus"
-				}
+				name := lineName(row, m, len(ms) > 1)
 				i := slices.IndexFunc(f.Series, func(s Series) bool { return s.Name == name })
 				if i < 0 {
 					i = len(f.Series)
@@ -178,8 +171,31 @@ func lines(load, file, title string, ms []Metric) func(*Report) []Figure {
 				}
 			}
 		}
+		f.Series = moreThanDots(f.Series)
 		return []Figure{f}
 	}
+}
+
+// lineName says which line of a figure a row belongs to.
+func lineName(r *Row, m Metric, many bool) string {
+	in, _, _ := strings.Cut(r.Case, ",")
+	switch {
+	case many:
+		name, _, _ := strings.Cut(string(m), " ")
+		return name[strings.LastIndexByte(name, '-')+1:] + ", " + in
+	case r.Load == "depth":
+		return strings.TrimLeft(in, "0123456789 ")
+	}
+	return in
+}
+
+// moreThanDots are the series of more than one point, if there are any.
+func moreThanDots(all []Series) []Series {
+	dot := func(s Series) bool { return len(s.Points) < 2 }
+	if more := slices.DeleteFunc(slices.Clone(all), dot); len(more) > 0 {
+		return more
+	}
+	return all
 }
 
 // least is what stands for 0 on a logarithmic axis.
@@ -190,18 +206,13 @@ func least(a Axis) float64 {
 	return 0
 }
 
-func kind(in string) string {
-	words := slices.DeleteFunc(strings.Fields(in), func(w string) bool { return strings.ContainsAny(w, "0123456789") })
-	return strings.TrimSuffix(", "+strings.Join(words, " "), ", ")
-}
-
 var axes = map[string]Axis{
 	"rate":  {Label: "arrivals, % of the rate that saturates the server"},
 	"flat":  {Label: "other locks that are held", Log: true, Ticks: []Tick{{1, "0"}, {1000, "1 k"}, {100_000, "100 k"}, {1_000_000, "1 M"}}},
 	"depth": {Label: "segments of the path, or resources of the request", Log: true},
 }
 
-var labels = map[string]string{"us": "microseconds", "pairs/s": "pairs a second", "us/pair": "microseconds of the server's core for each pair"}
+var labels = map[string]string{"us": "microseconds", "pairs/s": "pairs a second", "us/pair": "microseconds of the server, each pair"}
 
 func churnCurve(r *Report) []Figure {
 	f := Figure{

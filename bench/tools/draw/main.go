@@ -84,6 +84,7 @@ func run(in io.Reader, dir string) error {
 const (
 	width  = 9 * vg.Inch
 	height = 4.5 * vg.Inch
+	margin = vg.Length(12)
 )
 
 // palette are colours that people of any eyesight tell apart (Okabe and Ito), ours first.
@@ -105,7 +106,7 @@ func (f *figure) svg() ([]byte, error) {
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = f.Title, f.X.Label, f.Y.Label
 	p.Title.Padding = vg.Points(8)
 	p.BackgroundColor = color.White // for readers of dark pages
-	p.Legend.Top = true
+	p.Legend.Top, p.Legend.Padding = true, vg.Points(2)
 	f.X.apply(&p.X)
 	f.Y.apply(&p.Y)
 	p.Add(grid(p, len(f.Groups) == 0))
@@ -297,7 +298,7 @@ func (s swatch) Thumbnail(c *draw.Canvas) {
 // render writes the plot. Readers without the library's fonts get another one of the same kind.
 func render(p *plot.Plot) ([]byte, error) {
 	canvas := vgsvg.New(width, height)
-	p.Draw(draw.New(canvas))
+	p.Draw(draw.Crop(draw.New(canvas), margin, -margin, margin, -margin))
 	var b bytes.Buffer
 	if _, err := canvas.WriteTo(&b); err != nil {
 		return nil, err
