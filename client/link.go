@@ -130,9 +130,8 @@ func (c *Client) forget(cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.session, c.secret, c.event, c.lastID = "", "", 0, 0
-	old := c.calls
+	old, waiting := c.calls, c.waiting()
 	c.calls = nil
-	waiting := c.waiting()
 	for id, l := range c.locks {
 		if l.state == waitingLock {
 			delete(c.locks, id)
