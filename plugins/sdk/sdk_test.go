@@ -3,6 +3,7 @@ package sdk_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -74,4 +75,14 @@ func TestEachLanguageHasAProject(t *testing.T) {
 	}
 	_, found := sdk.NewProject("cobol", "x")
 	require.False(t, found)
+}
+
+// TestEachSDKSaysHowToBuild as the project does, in the comment that it begins with.
+func TestEachSDKSaysHowToBuild(t *testing.T) {
+	continued := regexp.MustCompile(`\\\n\S*\s+`)
+	for _, language := range sdk.Languages() {
+		p, found := sdk.NewProject(language, "x")
+		require.True(t, found)
+		require.Contains(t, continued.ReplaceAllString(string(sdk.Files(language)[0].Text), ""), p.Build, language)
+	}
 }
