@@ -25,7 +25,7 @@ func TestTheExampleShowsTheDefaults(t *testing.T) {
 	require.NoError(t, err)
 	want := NewPlugin()
 	want.Name, want.Path, want.Hooks = "acl", "/etc/locktopus/acl.wasm", []string{"authorize"}
-	want.Config = []byte(`{"admins":["alice"]}`)
+	want.Config = []byte(`{"allow":[{"paths":["users/{principal}"],"who":["user:*"]}]}`)
 	require.Equal(t, []Plugin{want}, shown.Plugins)
 	for _, s := range pluginSettings {
 		if s.required != "" {
