@@ -56,7 +56,7 @@ func TestManyWhoLeaveAreCutInSlices(t *testing.T) {
 	_, err := w.space.Resume(w.now, 9, Resumption{ID: s.id, Secret: []byte("secret"), New: []byte("another"), Event: 1 << 40}, &w.fx)
 	require.NoError(t, err)
 	do := func() { w.do(s, 9, request(wire.V2Renew, many+1, 0)) }
-	for do(); w.fx.Rest; do() {
+	for do(); w.fx.Undone; do() {
 		require.Empty(t, broken(w.space))
 	}
 	require.Equal(t, wire.V2Renewed, w.state())
