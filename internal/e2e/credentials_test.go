@@ -4,12 +4,16 @@ import (
 	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -134,4 +138,64 @@ func TestConnectionsEndWithTheirTokens(t *testing.T) {
 	status, said := refusedBecause(t, dialGorilla, to)
 	require.Equal(t, http.StatusUnauthorized, status)
 	require.Equal(t, `denied by plugin "jwt" (code 5): the token has expired`, said)
+}
+
+func TestMTLSExample(t *testing.T) {
+	ca := newAuthority(t)
+	ca.leaf("server")
+	x := example.Read(t, "../../plugins/examples/mtls")
+	gone := ca.certificate(&x509.Certificate{DNSNames: []string{"old.hosts.example.org"}})
+	x.Config = regexp.MustCompile(`revoked = .*`).ReplaceAllString(x.Config, fmt.Sprintf("revoked = [\"%X\"]", sha256.Sum256(gone.Certificate[0])))
+	srv := start(t, setup{config: x.ConfigOf(t, x.Make(t)) + plugin("own", ownPaths, "authorize", "*") + ca.config(true)})
+	named := func(like *x509.Certificate) target {
+		to := srv.target("n")
+		to.tls = ca.trust(ca.certificate(like))
+		return to
+	}
+	workload := named(&x509.Certificate{URIs: []*url.URL{{Scheme: "spiffe", Host: "example.org", Path: "/runner"}}})
+	machine := named(&x509.Certificate{DNSNames: []string{"db-1.hosts.example.org"}, Subject: pkix.Name{CommonName: "runner"}})
+	const notOwn = `communication error: denied by plugin "own" (code 1): only what is below your own name is yours to write`
+	for _, dial := range []dialer{dialGorilla, dialCoder} {
+		require.Equal(t, acquired, told(t, dial, workload, write("runner", "x")))
+		require.Equal(t, notOwn, told(t, dial, workload, write("db-1")))
+		require.Equal(t, acquired, told(t, dial, machine, write("db-1")))
+		require.Equal(t, notOwn, told(t, dial, machine, write("runner")))
+		for _, bad := range []struct {
+			to     target
+			status int
+			want   string
+		}{
+			{named(&x509.Certificate{Subject: pkix.Name{CommonName: "runner"}}), 401, "(code 2): the certificate has no name that is taken here"},
+			{named(&x509.Certificate{URIs: []*url.URL{{Scheme: "spiffe", Host: "example.org.evil.net", Path: "/runner"}}}), 401, "(code 2): the certificate has no name that is taken here"},
+			{named(&x509.Certificate{DNSNames: []string{"a.hosts.example.org", "b.hosts.example.org"}}), 401, "(code 2): the certificate has more than one name that is taken here"},
+			{target{addr: srv.addr, query: workload.query, tls: ca.trust(gone)}, 403, "(code 3): this certificate is revoked"},
+		} {
+			status, said := refusedBecause(t, dial, bad.to)
+			require.Equal(t, bad.status, status)
+			require.Equal(t, `denied by plugin "mtls" `+bad.want, said)
+		}
+	}
+	strange := newAuthority(t).certificate(&x509.Certificate{DNSNames: []string{"db-1.hosts.example.org"}})
+	_, _, err := dialGorilla(target{addr: srv.addr, query: workload.query, tls: ca.trust(strange)})
+	require.Error(t, err, "the server itself trusts nobody else")
+}
+
+// TestMTLSWithoutCertificates has a server that asks for none.
+func TestMTLSWithoutCertificates(t *testing.T) {
+	ca := newAuthority(t)
+	ca.leaf("server")
+	for _, encrypted := range []bool{false, true} {
+		more, want := "", "connect with TLS and show a certificate"
+		if encrypted {
+			more, want = ca.config(false), "show a certificate that this server trusts"
+		}
+		srv := startExample(t, "mtls", more)
+		to := srv.target("n")
+		if encrypted {
+			to.tls = ca.trust(ca.certificate(&x509.Certificate{DNSNames: []string{"db-1.hosts.example.org"}}))
+		}
+		status, said := refusedBecause(t, dialGorilla, to)
+		require.Equal(t, http.StatusUnauthorized, status)
+		require.Equal(t, `denied by plugin "mtls" (code 1): `+want, said)
+	}
 }

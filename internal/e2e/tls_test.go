@@ -59,16 +59,20 @@ func (a *authority) issue(c, parent *x509.Certificate, key *ecdsa.PrivateKey) (*
 
 // leaf makes NAME.pem and NAME.key, for a server on loopback and for clients.
 func (a *authority) leaf(name string) tls.Certificate {
+	made := a.certificate(&x509.Certificate{Subject: pkix.Name{CommonName: name}, DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}})
+	secret, err := x509.MarshalPKCS8PrivateKey(made.PrivateKey)
+	require.NoError(a.t, err)
+	a.write(name+".pem", "CERTIFICATE", made.Certificate[0])
+	a.write(name+".key", "PRIVATE KEY", secret)
+	return made
+}
+
+// certificate makes one with a key of its own, for servers and clients.
+func (a *authority) certificate(like *x509.Certificate) tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(a.t, err)
-	_, der := a.issue(&x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}, a.cert, key)
-	secret, err := x509.MarshalPKCS8PrivateKey(key)
-	require.NoError(a.t, err)
-	a.write(name+".pem", "CERTIFICATE", der)
-	a.write(name+".key", "PRIVATE KEY", secret)
+	like.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	_, der := a.issue(like, a.cert, key)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 

@@ -71,6 +71,12 @@ func appendCertificate(fs []host.Field, c *x509.Certificate) []host.Field {
 	digest := sha256.Sum256(c.Raw)
 	fs = appendFact(fs, "subject", c.Subject.String())
 	fs = appendFact(fs, "subject-cn", c.Subject.CommonName)
+	for _, name := range c.Subject.Organization {
+		fs = appendFact(fs, "subject-o", name)
+	}
+	for _, name := range c.Subject.OrganizationalUnit {
+		fs = appendFact(fs, "subject-ou", name)
+	}
 	fs = appendFact(fs, "issuer", c.Issuer.String())
 	fs = appendFact(fs, "serial", c.SerialNumber.String())
 	fs = appendFact(fs, "fingerprint-sha256", hex.EncodeToString(digest[:]))

@@ -184,6 +184,9 @@ func TestPluginsSeeWhatTLSProves(t *testing.T) {
 		{Kind: host.Fact, Name: "server-name", Value: "locks.example"},
 		{Kind: host.Fact, Name: "subject", Value: `CN=alice\, really,OU=a+OU=b,O=Example`},
 		{Kind: host.Fact, Name: "subject-cn", Value: "alice, really"},
+		{Kind: host.Fact, Name: "subject-o", Value: "Example"},
+		{Kind: host.Fact, Name: "subject-ou", Value: "a"},
+		{Kind: host.Fact, Name: "subject-ou", Value: "b"},
 		{Kind: host.Fact, Name: "version", Value: "1.2"},
 	}
 	for _, tt := range []struct {

@@ -37,7 +37,7 @@ func bearing(token string) *host.Connect {
 
 // TestConfigurationsBesideTheReadmesAreTheirs compares files that transcripts use.
 func TestConfigurationsBesideTheReadmesAreTheirs(t *testing.T) {
-	for _, folder := range []string{"jwt"} {
+	for _, folder := range []string{"jwt", "mtls"} {
 		text, err := os.ReadFile(folder + "/config.json")
 		require.NoError(t, err)
 		require.JSONEq(t, string(text), string(plugins(t, example.Read(t, folder).Config)[0].Config), folder)
