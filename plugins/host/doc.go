@@ -37,11 +37,26 @@
 //     do so in a row: see penalty.
 //   - Load is all or nothing. Calls in progress end in the generation in which they began, or begin
 //     again in the next.
-//   - Instances, code and memory are given back explicitly. Nothing waits for the garbage collector.
+//   - Instances and memory are given back explicitly, and code by a collection of garbage that is asked for
+//     (Gate.retire). Nothing waits until somebody else collects some.
 //
 // # Following a question
 //
 // Caller.Judge takes the current generation and asks plugin by plugin: instance.encode writes the
 // question into the guest's buffer, plugin.ask makes the call and sorts out how it ended, and
 // the answer is read and checked from the guest's memory.
+//
+// # Measuring
+//
+// What a question costs, each example metered and as it is, and what the host's own part of it is:
+//
+//	go test -tags toolchains -run '^$' -bench 'Examples|Host$' ./plugins/host
+//
+// How long guests that mean harm hold the goroutine that asks them, and the same in the whole server, with what
+// others notice of it:
+//
+//	go test -run '^$' -bench Hostile -benchtime 20x ./plugins/host
+//	go test -count=1 -v -run Harm ./internal/e2e -args -deaths 20 -good-calls 1000000
+//
+// The rate of a server with plugins beside one without: bench/README.md, load p.
 package host
