@@ -220,6 +220,7 @@ func askBoth(t *testing.T, random *rand.Rand, m *aclModel, caller *host.Caller, 
 		s.operation = host.Operation(1 + random.IntN(4))
 	}
 	var rs []host.Resource
+	var asked []string
 	want := allowed
 	for i := range 1 + random.IntN(3) {
 		mode, p := host.Mode(random.IntN(3)), []string(nil)
@@ -230,7 +231,7 @@ func askBoth(t *testing.T, random *rand.Rand, m *aclModel, caller *host.Caller, 
 		for _, segment := range p {
 			r.Path = append(r.Path, []byte(segment))
 		}
-		rs = append(rs, r)
+		rs, asked = append(rs, r), append(asked, modeNames[mode]+" "+pathText(r.Path))
 		if code, rule := m.judges(s, mode, p); want == allowed && code == 2 {
 			want = fmt.Sprintf("2 resources[%d]: forbidden by deny[%d]", i, rule)
 		} else if want == allowed && code == 1 {
@@ -238,6 +239,6 @@ func askBoth(t *testing.T, random *rand.Rand, m *aclModel, caller *host.Caller, 
 		}
 	}
 	got := s.asks(caller, rs)
-	require.Equal(t, want, told(got), "%s\n%+v %q", policy, s, rs)
+	require.Equal(t, want, told(got), "%s\n%+v %q", policy, s, asked)
 	return got.Code
 }
