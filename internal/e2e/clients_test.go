@@ -18,20 +18,33 @@ func TestPublishedJavaScriptClient(t *testing.T) {
 	ca.leaf("server")
 	plain, tls := start(t, setup{}), start(t, setup{config: ca.config(false)})
 	locked := start(t, setup{config: "[server]\nallowed_origins = [\"https://good.example\"]\n"})
-	npm(t, nil, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+	npm(t, "npm", nil, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
 	env := []string{
 		"E2E_PLAIN=" + plain.addr, "E2E_TLS=" + tls.addr, "E2E_LOCKED=" + locked.addr, "NODE_EXTRA_CA_CERTS=" + ca.path("ca.pem"),
 	}
 	for _, file := range []string{"node.test.mjs", "browser.test.mjs"} {
-		t.Run(file, func(t *testing.T) { npm(t, env, "node", "--test", "--test-reporter=spec", file) })
+		t.Run(file, func(t *testing.T) { npm(t, "npm", env, "node", "--test", "--test-reporter=spec", file) })
 	}
 }
 
-// npm runs a command in npm/.
-func npm(t *testing.T, env []string, name string, args ...string) {
+// TestOurJavaScriptClient builds clients/typescript and runs its suite in the same places.
+func TestOurJavaScriptClient(t *testing.T) {
+	const folder = "../../clients/typescript"
+	env := []string{"LOCKTOPUS_URL=ws://" + start(t, setup{}).addr + "/v2"}
+	npm(t, folder, nil, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+	npm(t, folder, nil, "npm", "run", "build")
+	for _, file := range []string{"node.test.mjs", "browser.test.mjs"} {
+		t.Run(file, func(t *testing.T) {
+			npm(t, folder, env, "node", "--test", "--test-reporter=spec", "test/"+file)
+		})
+	}
+}
+
+// npm runs a command in a folder.
+func npm(t *testing.T, folder string, env []string, name string, args ...string) {
 	t.Helper()
 	cmd := exec.Command(name, args...)
-	cmd.Dir = "npm"
+	cmd.Dir = folder
 	cmd.Env = append(os.Environ(), env...)
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%v\n%s", cmd.Args, out)

@@ -1,0 +1,171 @@
+// What the package must be able to do with a server, wherever it runs: node.test.mjs and browser.test.mjs run the
+// same cases. A case gets the package, connect(options), which makes a client that is closed at the end, and the
+// wire that those clients use.
+
+export const assert = {
+  ok(value, what) {
+    if (!value) throw new Error(`want ${what}, got ${value}`);
+  },
+  equal(got, want, what = "value") {
+    if (got !== want) throw new Error(`${what}: got ${got}, want ${want}`);
+  },
+  async fails(promise, type) {
+    let got;
+    try {
+      got = await promise;
+    } catch (error) {
+      if (error instanceof type) return error;
+      throw new Error(`want a ${type.name}, got ${error}`);
+    }
+    throw new Error(`want a ${type.name}, got ${got}`);
+  },
+};
+
+/** Makes WebSockets that a case can cut and refuse. */
+function cuttable(factory) {
+  const sockets = new Set();
+  let refusing = false;
+  return {
+    async socket(...args) {
+      if (refusing) throw new Error("refused");
+      const socket = await factory(...args);
+      sockets.add(socket);
+      return socket;
+    },
+    cut() {
+      for (const socket of sockets) socket.close();
+      sockets.clear();
+    },
+    refuse(on) {
+      refusing = on;
+    },
+  };
+}
+
+const ended = (signal) => new Promise((resolve) => (signal.aborted ? resolve() : signal.addEventListener("abort", () => resolve(), { once: true })));
+
+export const cases = {
+  async "locks exclude each other, and tokens increase"({ lib, connect }) {
+    const [a, b] = [await connect({ name: "a" }), await connect({ name: "b" })];
+    const held = await a.lock([lib.write("x", "y"), lib.read("z")]);
+    assert.ok(held.held, "a lock that is held");
+    await assert.fails(b.tryLock(lib.write("x")), lib.UnavailableError);
+    const reader = await b.tryLock(lib.read("z"));
+    assert.ok(reader.token > held.token, "a larger token");
+    const next = b.lock(lib.write("x"));
+    await held.release();
+    assert.ok(held.signal.reason instanceof lib.ReleasedError, "the reason");
+    await held.release();
+    assert.ok((await next).token > held.token, "a larger token");
+  },
+
+  async "waiting ends with its signal"({ lib, connect }) {
+    const [a, b] = [await connect(), await connect()];
+    const held = await a.lock(lib.write("x"));
+    const stop = new AbortController();
+    const waiting = b.lock(lib.write("x"), { signal: stop.signal });
+    stop.abort(new RangeError("enough"));
+    await assert.fails(waiting, RangeError);
+    await assert.fails(b.lock(lib.write("x"), { wait: 100 }), lib.UnavailableError);
+    await held.release();
+    await (await b.lock(lib.write("x"))).release();
+  },
+
+  async "a lock outlives its connection"({ lib, connect, wire }) {
+    const a = await connect({ backoff: { min: 1, max: 10 } });
+    const held = await a.lock(lib.write("x"));
+    const session = a.session;
+    for (let n = 0; n < 3; n++) {
+      wire.cut();
+      await (await a.lock(lib.write("y"))).release();
+      assert.ok(held.held, "a lock that is still held");
+    }
+    assert.equal(a.session, session, "session");
+    await held.release();
+  },
+
+  async "a lock ends here before it ends there"({ lib, connect, wire }) {
+    const risks = [];
+    const a = await connect({ ttl: 1000, onRisk: (risk) => risks.push(risk), backoff: { min: 1, max: 10 } });
+    const held = await a.lock(lib.write("x"));
+    const b = await connect({}, true);
+    wire.refuse(true);
+    wire.cut();
+    const next = await b.lock(lib.write("x"));
+    assert.ok(!held.held, "a lock that is over");
+    assert.equal(held.signal.reason.state, "deadline", "why");
+    assert.equal(risks[0], true, "the risk");
+    await next.release();
+    wire.refuse(false);
+    const again = await a.lock(lib.write("x")); // in the next session
+    assert.ok(again.held, "a lock that is held");
+  },
+
+  async "permits have slots, and a lease ends"({ lib, connect }) {
+    const a = await connect({ margin: 1 });
+    const one = await a.lock(lib.permit(2, "pool"));
+    const two = await a.lock(lib.permit(2, "pool"), { lease: 300 });
+    assert.equal([...one.slots, ...two.slots].join(), "0,1", "slots");
+    await assert.fails(a.lock(lib.permit(3, "pool")), lib.RefusedError);
+    await two.renew();
+    await ended(two.signal);
+    assert.ok(two.signal.reason instanceof lib.LostError, "the reason");
+  },
+
+  async "what belongs to a block ends with it"({ lib, connect }) {
+    const a = await connect();
+    const lock = await a.lock(lib.write("x"));
+    await lock[Symbol.asyncDispose]();
+    assert.ok(!lock.held, "a lock that is over");
+  },
+
+  async "close ends everything"({ lib, connect }) {
+    const [a, b] = [await connect(), await connect()];
+    const held = await a.lock(lib.write("x"));
+    const other = await b.lock(lib.write("y"));
+    const waiting = assert.fails(a.lock(lib.write("y")), lib.ClosedError);
+    await a.close();
+    await waiting;
+    assert.ok(held.signal.reason instanceof lib.ClosedError, "the reason");
+    await assert.fails(a.lock(lib.write("z")), lib.ClosedError);
+    await (await b.lock(lib.write("x"))).release();
+    await other.release();
+  },
+
+  async "what can't be sent is refused here"({ lib, connect }) {
+    const a = await connect();
+    await assert.fails((async () => a.lock([]))(), TypeError);
+    await assert.fails((async () => lib.write("a\0"))(), TypeError);
+    await assert.fails((async () => lib.write("\ud800"))(), TypeError);
+    await assert.fails(lib.connect("http://localhost/v2?namespace=a"), TypeError);
+    await assert.fails(lib.connect("ws://localhost/v2"), TypeError);
+  },
+
+  async "a guard lets nothing stale through"({ lib }) {
+    const guard = new lib.Guard();
+    guard.read(5n);
+    guard.write(5n);
+    guard.read(7n);
+    await assert.fails((async () => guard.write(6n))(), lib.StaleError);
+    guard.write(8n);
+    await assert.fails((async () => guard.read(7n))(), lib.StaleError);
+  },
+};
+
+/** Runs one case; the factory makes the place's WebSockets. */
+export async function run(lib, place, name, address, factory) {
+  const clients = [];
+  const wire = cuttable(factory);
+  const connect = async (options = {}, straight = false) => {
+    const space = encodeURIComponent(`${place}: ${name}`);
+    const client = await lib.connect(`${address}?namespace=${space}`, { socket: straight ? factory : wire.socket, ...options });
+    clients.push(client);
+    return client;
+  };
+  try {
+    await cases[name]({ lib, connect, wire });
+  } finally {
+    wire.refuse(false);
+    await Promise.all(clients.map((client) => client.close()));
+  }
+}
