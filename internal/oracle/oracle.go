@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -62,15 +63,24 @@ func (r *Record) String() string {
 		time.Duration(r.Acquired), how, time.Duration(r.Ended), time.Duration(r.Held))
 }
 
-// Text is resources as people read them.
+// Text is resources as people read them; segments that aren't plain words are quoted.
 func Text(rs []Resource) string {
 	var all []string
 	for _, r := range rs {
-		kind := "read"
+		text := "read /"
 		if r.Write {
-			kind = "write"
+			text = "write /"
 		}
-		all = append(all, fmt.Sprintf("%s /%s", kind, strings.Join(r.Path, "/")))
+		for i, seg := range r.Path {
+			if i > 0 {
+				text += "/"
+			}
+			if q := strconv.Quote(seg); seg == "" || q != `"`+seg+`"` || strings.ContainsAny(seg, "/, ") {
+				seg = q
+			}
+			text += seg
+		}
+		all = append(all, text)
 	}
 	return strings.Join(all, ", ")
 }

@@ -93,3 +93,7 @@ func TestOracleKnowsWhoIsOwed(t *testing.T) {
 	elsewhere.Space = "m"
 	require.Equal(t, []*Record{elsewhere}, Owed(append(history, behind, inFront, elsewhere)))
 }
+
+func TestText(t *testing.T) {
+	require.Equal(t, `write /, read /a/""/"b/c"/é/"\n"`, Text([]Resource{write(), read("a", "", "b/c", "é", "\n")}))
+}

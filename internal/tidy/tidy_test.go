@@ -72,6 +72,10 @@ var imports = map[string][]string{
 	},
 	"bench/internal/report": {"github.com/HdrHistogram/hdrhistogram-go", "golang.org/x/perf/benchmath"},
 	"bench/plugin-go":       {"plugins/sdk/go"},
+	"fuzz":                  {},
+	"fuzz/probe":            {"internal/oracle", "internal/wire", "github.com/gobwas/ws"},
+	"fuzz/cmd/protocol":     {"fuzz/probe"},
+	"fuzz/internal/world":   {"engine", "fuzz/probe", "internal/fence", "internal/server", "wsnet"},
 	"cmd/locktopus": {
 		"client", "internal/server", "internal/session", "internal/config", "internal/fence", "engine", "wsnet",
 		"plugins/host", "plugins/sdk",
