@@ -29,50 +29,6 @@ func descriptors(t testing.TB) int {
 	return len(d)
 }
 
-// mallocs is how often f allocates, the server included.
-func mallocs(f func()) uint64 {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	f()
-	runtime.ReadMemStats(&after)
-	return after.Mallocs - before.Mallocs
-}
-
-func TestMessagesAllocateNothingOnLoops(t *testing.T) {
-	answer := []byte("token")
-	s := worlds[0].start(t, spy{notify: func(c Conn, _ uint64) { c.Send(answer) }}, Options{})
-	p := s.open()
-	id := <-s.ids
-	frame, got := text(strings.Repeat("x", 100)), make([]byte, 4096)
-	const rounds = 5000
-	for _, depth := range []int{1, 16} {
-		sent := []byte(strings.Repeat(string(frame), depth))
-		round := func() {
-			p.send(sent)
-			_, err := io.ReadFull(p.raw, got[:depth*102])
-			require.NoError(t, err)
-		}
-		for range 100 {
-			round()
-		}
-		n := mallocs(func() {
-			for range rounds {
-				round()
-			}
-		})
-		require.Less(t, n, uint64(rounds/100), "allocations in %d rounds of %d messages", rounds, depth)
-	}
-	tokens := func() {
-		for range rounds {
-			s.Post(id, 1)
-			_, err := io.ReadFull(p.raw, got[:7])
-			require.NoError(t, err)
-		}
-	}
-	tokens()
-	require.Less(t, mallocs(tokens), uint64(rounds/100), "allocations in %d tokens", rounds)
-}
-
 func TestConnHasNoPointersAndStaysSmall(t *testing.T) {
 	require.LessOrEqual(t, unsafe.Sizeof(conn{})+unsafe.Sizeof(node{}), uintptr(64))
 }

@@ -320,6 +320,7 @@ var upgrades = []struct {
 	{"two spaces", head("GET ", "GET  "), 400, ""},
 	{"a target with a control character", head("GET /a%20b/c?x=1", "GET /a\x7fb"), 400, ""},
 	{"a version with two digits", head("HTTP/1.1", "HTTP/1.10"), 400, ""},
+	{"a version whose minor is no digit", head("HTTP/1.1", "HTTP/1.<"), 400, ""},
 	{"delete character in a value", head("Host:", "X-A: a\x7fb\r\nHost:"), 400, ""},
 	{"control character in a value", head("Host:", "X-A: a\x01b\r\nHost:"), 400, ""},
 	{"tab and obs-text in a value", head("Host:", "X-A: a\tb\xff\r\nHost:"), 101, "Upgrade"},

@@ -60,8 +60,8 @@ func scanHead(head []byte) (f headFacts) {
 	if string(version) == "HTTP/1.0" {
 		return f
 	}
-	// ws.Upgrader reads the version as numbers: 1.10, 01.1.
-	f.malformed = len(version) != len("HTTP/1.1") || bytes.Count(line, []byte(" ")) != 2 || !isFieldValue(line)
+	// ws.Upgrader reads the version as numbers, of which it takes 1.10, 01.1 and 1.< for some.
+	f.malformed = !isVersion(version) || bytes.Count(line, []byte(" ")) != 2 || !isFieldValue(line)
 
 	for len(rest) > 0 {
 		line, rest, _ = bytes.Cut(rest, []byte("\n"))
@@ -136,6 +136,13 @@ func plainHead(head []byte) []byte {
 	}
 	return dst
 }
+
+// isVersion says whether b is a version of HTTP: RFC 9112 section 2.3.
+func isVersion(b []byte) bool {
+	return len(b) == len("HTTP/1.1") && string(b[:5]) == "HTTP/" && isDigit(b[5]) && b[6] == '.' && isDigit(b[7])
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 // isHost says whether a Host could be one: the characters of a host and a port, RFC 3986 section 3.2.
 func isHost(v []byte) bool {
