@@ -85,7 +85,7 @@ func shorten(text string) string {
 
 // Limits of a script.
 const (
-	stepsMax   = 80
+	stepsMax   = 48
 	clientsMax = 8
 )
 
@@ -129,7 +129,7 @@ func (s *source) bytes(n int) []byte {
 func pickOf[T any](s *source, of ...T) T { return of[s.below(len(of))] }
 
 // abandonTimeouts are short, as rounds wait for them.
-var abandonTimeouts = []time.Duration{0, 0, 0, 5 * time.Millisecond}
+var abandonTimeouts = []time.Duration{0, 0, 0, 3 * time.Millisecond}
 
 func (s *source) step(clients int) Step {
 	st := Step{client: s.below(clients), abandon: pickOf(s, abandonTimeouts...)}
