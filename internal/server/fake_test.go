@@ -15,15 +15,17 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/locktopus-project/locktopus/v2/internal/fence"
+	"github.com/locktopus-project/locktopus/v2/internal/session"
 	"github.com/locktopus-project/locktopus/v2/wsnet"
 )
 
 // testSettings are generous; tests of limits lower what they test.
 func testSettings() Settings {
 	return Settings{
+		Sessions: session.Defaults, SessionsMax: 100,
 		Namespaces: 100, NamespaceName: 32, MemoryBytes: 1 << 30, Abandoned: 1 << 20,
 		DefaultAbandon: time.Minute, AbandonMax: time.Hour, Origins: []string{"*"},
-		Net: wsnet.Limits{CloseTimeout: time.Second},
+		Net: wsnet.Limits{CloseTimeout: time.Second, HandshakeTimeout: 5 * time.Second},
 	}
 }
 

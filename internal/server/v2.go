@@ -22,7 +22,7 @@ const (
 
 const subprotocolV2 = "locktopus.v2"
 
-// greetings is how often a client may try to go on with sessions that there aren't.
+// greetingsMax is how often a client may try to go on with sessions that there aren't.
 const greetingsMax = 3
 
 // attachment is what the server knows of a v2 connection: which session it belongs to, once it has said hello.
@@ -212,21 +212,27 @@ func (w *worker) identify(c wsnet.Conn, sess *connection, h *wire.V2Greeting) bo
 	clear(q.Fields[len(fields):])
 	q.Fields = fields
 	if v.Outcome != host.Allowed {
-		no := w.s.refuse(&v)
-		m := &wire.V2Message{Error: wire.V2NotAllowed, Message: oneLineBytes(v.Reason), Plugin: []byte(v.Plugin), Code: int64(v.Code)}
-		code := uint16(codeDenied)
-		if v.Outcome != host.Denied {
-			m = &wire.V2Message{Error: wire.V2TryLater, Message: []byte(no.Body)}
-			code = codeTryLater
-		}
-		w.failV2(c, sess, m, code)
+		w.turnAway(c, sess, &v)
 		return false
 	}
 	sess.client = &client{identity: id, remote: q.Remote}
 	return true
 }
 
-func oneLineBytes(text []byte) []byte { return []byte(oneLine(text)) }
+// turnAway ends the connection of a client that plugins don't let in.
+func (w *worker) turnAway(c wsnet.Conn, sess *connection, v *host.Verdict) {
+	no := w.s.refuse(v)
+	switch v.Outcome {
+	case host.Failed:
+		w.failV2(c, sess, &wire.V2Message{Error: wire.V2TryLater, Message: []byte(no.Body)}, codeTryLater)
+	case host.TooLong:
+		w.failV2(c, sess, &wire.V2Message{Error: wire.V2Limit, Message: []byte(no.Body)}, codeFault)
+	default:
+		w.failV2(c, sess, &wire.V2Message{
+			Error: wire.V2NotAllowed, Message: []byte(oneLine(v.Reason)), Plugin: []byte(v.Plugin), Code: int64(v.Code),
+		}, codeDenied)
+	}
+}
 
 // principalOf is who a connection's client is; empty if nobody said so.
 func principalOf(sess *connection) string {
@@ -349,19 +355,17 @@ func (w *worker) judgeV2(sess *connection, op host.Operation) *session.Refusal {
 		return &session.Refusal{Code: wire.V2TryLater, Text: errOlder.text}
 	}
 	v := w.ask(sess, op)
-	switch v.Outcome {
-	case host.Allowed:
+	if v.Outcome == host.Allowed {
 		return nil
-	case host.Denied:
-		w.s.judged.deniedRequests.Add(1)
-		return &session.Refusal{Code: wire.V2NotAllowed, Text: oneLine(v.Reason), Plugin: v.Plugin, Number: int64(v.Code)}
 	}
-	err := w.s.deny(&v)
-	code := wire.V2TryLater
-	if v.Outcome == host.TooLong {
-		code = wire.V2Limit
+	no := w.s.deny(&v)
+	switch v.Outcome {
+	case host.Failed:
+		return &session.Refusal{Code: wire.V2TryLater, Text: no.Error()}
+	case host.TooLong:
+		return &session.Refusal{Code: wire.V2Limit, Text: no.Error()}
 	}
-	return &session.Refusal{Code: code, Text: err.Error()}
+	return &session.Refusal{Code: wire.V2NotAllowed, Text: oneLine(v.Reason), Plugin: v.Plugin, Number: int64(v.Code)}
 }
 
 // lookV2 tells a connection what the server's stage means for it.
