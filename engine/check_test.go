@@ -10,7 +10,9 @@ func (e *Engine) SetSlice(n int) { e.slice = n }
 
 // Check panics unless all invariants hold.
 func (e *Engine) Check() {
-	c := checker{e: e, pending: map[uint32]uint32{}, entries: map[uint32]bool{}, permits: map[uint32]bool{}}
+	c := checker{
+		e: e, pending: map[uint32]uint32{}, entries: map[uint32]bool{}, permits: map[uint32]bool{}, special: map[uint32]bool{},
+	}
 	c.requests = checkSlab(&e.requests)
 	c.nodes = checkSlab(&e.nodes)
 	c.edges()
@@ -34,9 +36,11 @@ func (e *Engine) Check() {
 	equal("permits of the nodes", len(checkSlab(&e.permits)), len(c.permits))
 	c.allRequests()
 	c.backlog()
+	c.specials()
 	s := e.Stats()
 	must(s.Bytes < s.Capacity, "%d bytes are used of %d", s.Bytes, s.Capacity)
-	must(s.Bytes <= e.limits.Bytes, "%d bytes are used, allowed are %d", s.Bytes, e.limits.Bytes)
+	must(s.Bytes <= e.limits.Bytes || e.More(), "%d bytes are used, allowed are %d", s.Bytes, e.limits.Bytes)
+	must(e.floor <= e.last, "the floor is %d, the last number %d", e.floor, e.last)
 	must(s.Requests <= e.limits.Requests, "%d requests", s.Requests)
 }
 
@@ -100,6 +104,8 @@ type checker struct {
 	e                                 *Engine
 	requests, nodes, entries, permits map[uint32]bool
 	pending                           map[uint32]uint32 // by request
+	special                           map[uint32]bool
+	upgrades                          int
 }
 
 func (c *checker) edges() {
@@ -158,40 +164,106 @@ func (c *checker) segment(n *node) []byte {
 	return seg[:n.size]
 }
 
-// list checks the order, and that those are granted, and only those, that the rule grants; a node
-// in the backlog may be behind.
+// listed is an entry as it stands in its list.
+type listed struct {
+	request uint32
+	seq     uint64
+	waiting bool
+	claim   bool // of a pending upgrade
+}
+
+// items lists the entries of a list.
+func (e *Engine) items(n *node, mode uint8) (items []listed) {
+	l := n.lists[mode]
+	if l.tail == 0 {
+		return nil
+	}
+	waiting := false
+	for i := e.entries.at(l.tail).next; ; i = e.entries.at(i).next {
+		r := e.entries.at(i).request()
+		waiting = waiting || i == l.wait
+		items = append(items, listed{r, e.requests.at(r).seq, waiting, e.isClaim(i)})
+		if i == l.tail {
+			return items
+		}
+	}
+}
+
+func (e *Engine) isClaim(entry uint32) bool {
+	q := e.requests.at(e.entries.at(entry).request())
+	if q.flags&upgrading == 0 {
+		return false
+	}
+	for i := q.entries; i != e.specials.at(q.permits).base; i = e.entries.at(i).sibling {
+		if i == entry {
+			return true
+		}
+	}
+	return false
+}
+
+// list checks that a list is well-formed and in order: of those that wait, and of those that were
+// granted to requests that wait.
 func (c *checker) list(at uint32, n *node, mode uint8) {
 	e, l := c.e, n.lists[mode]
 	if l.tail == 0 {
 		equal("wait of an empty list", l.wait, 0)
 		return
 	}
-	oldest := e.oldestAgainst(n, mode)
-	last, waiting := uint64(0), false
-	prev := uint32(0)
-	for i := e.entries.at(l.tail).next; ; {
+	items := e.items(n, mode)
+	last, prev := uint64(0), uint32(0)
+	i := e.entries.at(l.tail).next
+	for _, x := range items {
 		en := e.entries.at(i)
-		seq := e.requests.at(en.request()).seq
 		must(!c.entries[i] && en.node == at && en.mode() == mode, "entry %d is in the wrong list", i)
 		c.entries[i] = true
-		must(seq > last, "%d comes before %d", last, seq)
-		last = seq
-		if i == l.wait {
-			waiting = true
-			must(seq > oldest || c.queued(n), "entry %d waits for nothing", i)
-		}
-		if waiting {
-			c.pending[en.request()]++
-		} else {
-			must(seq <= oldest, "entry %d is granted too early", i)
-		}
 		equal("prev", en.prev, prev)
-		if prev = i; i == l.tail {
-			break
+		prev, i = i, en.next
+		if e.requests.at(x.request).pending > 0 {
+			must(x.seq > last, "%d comes before %d", last, x.seq)
+			last = x.seq
+		} else {
+			must(!x.waiting, "entry of %d waits, which is acquired", x.seq)
 		}
-		i = en.next
+		if x.waiting {
+			c.pending[x.request]++
+		}
 	}
-	equal("list has a waiting entry", waiting, l.wait != 0)
+	equal("list has a waiting entry", items[len(items)-1].waiting, l.wait != 0)
+	c.rule(n, mode, items)
+}
+
+// rule checks that those are granted, and only those, that the rule grants; a node in the backlog may
+// be behind. What was granted before an upgrade came may stand beside its claim.
+func (c *checker) rule(n *node, mode uint8, items []listed) {
+	var against []listed
+	for _, m := range conflicts[mode] {
+		against = append(against, c.e.items(n, m)...)
+	}
+	first := true
+	for i, x := range items {
+		if len(items)*len(against) > 10_000 && i > 0 && (!x.waiting || !first) {
+			continue // it would take quadratic time
+		}
+		held, beside := false, false
+		for _, y := range against {
+			if y.request == x.request {
+				continue
+			}
+			held = held || y.waiting && y.seq < x.seq && c.e.requests.at(x.request).pending > 0
+			if !y.waiting {
+				held = held || x.waiting || x.claim == y.claim
+				beside = beside || x.claim != y.claim
+			}
+		}
+		switch {
+		case !x.waiting:
+			must(!held, "entry of %d is granted too early", x.seq)
+		case first:
+			must(held || c.queued(n), "entry of %d waits for nothing", x.seq)
+			first = false
+		}
+	}
 }
 
 func (c *checker) queued(n *node) bool { return n.extra != 0 && c.e.extras.at(n.extra).queued }
@@ -253,15 +325,32 @@ func (c *checker) allRequests() {
 	acquired, resources, entries, permits := 0, 0, 0, 0
 	for r := range c.requests {
 		q := e.requests.at(r)
+		s := special{}
+		if q.flags&isSpecial != 0 {
+			s = *e.specials.at(q.permits)
+			equal("request of a special", s.request, r)
+			c.special[q.permits] = true
+		}
+		if q.flags&upgrading == 0 && s.in != 0 {
+			c.pending[r]++
+		}
 		equal("pending", q.pending, c.pending[r])
 		resources += int(q.resources)
 		if q.pending == 0 {
 			acquired++
 		}
+		c.upgrade(r, q, &s)
 		nodes := map[uint32]bool{} // that the entries to come have to pass through
+		var leaf *entry            // the read or write that came last
 		for i := q.entries; i != 0; i = e.entries.at(i).sibling {
 			en := e.entries.at(i)
 			must(c.entries[i] && en.request() == r, "entry %d isn't of request %d", i, r)
+			if m := en.mode(); m == read || m == write {
+				leaf = en
+			} else {
+				must(leaf.mode() == m+read && e.isBelow(leaf.node, en.node), "intention %d comes behind another resource", i)
+			}
+			must(en.owner&forPermits == 0 || en.mode() == read && c.hasPermit(q, en.node), "entry %d is for no permit", i)
 			delete(nodes, en.node)
 			if p := e.nodes.at(en.node).parent; p != 0 {
 				nodes[p] = true
@@ -269,7 +358,7 @@ func (c *checker) allRequests() {
 			entries++
 		}
 		equal("nodes without an intention", len(nodes), 0)
-		for i := q.permits; i != 0; i = e.permits.at(i).sibling {
+		for i := e.firstPermit(q); i != 0; i = e.permits.at(i).sibling {
 			must(c.permits[i] && e.permits.at(i).request == r, "permit %d isn't of request %d", i, r)
 			permits++
 		}
@@ -278,6 +367,92 @@ func (c *checker) allRequests() {
 	equal("permits of the requests", permits, len(c.permits))
 	equal("acquired", e.acquired, acquired)
 	equal("resources", e.resources, resources)
+}
+
+func (e *Engine) isBelow(i, above uint32) bool {
+	for i = e.nodes.at(i).parent; i != 0 && i != above; {
+		i = e.nodes.at(i).parent
+	}
+	return i == above
+}
+
+func (c *checker) hasPermit(q *request, at uint32) bool {
+	for i := c.e.firstPermit(q); i != 0; i = c.e.permits.at(i).sibling {
+		if c.e.permits.at(i).node == at {
+			return true
+		}
+	}
+	return false
+}
+
+// upgrade checks a pending upgrade: it stands in a line, and nobody is in the way of those of its
+// claims that count as clear.
+func (c *checker) upgrade(r uint32, q *request, s *special) {
+	e := c.e
+	if q.flags&upgrading == 0 {
+		return
+	}
+	c.upgrades++
+	must(q.pending == 0 && s.in != 0, "an upgrade of %d stands nowhere", q.seq)
+	clear := true
+	for i := q.entries; i != s.base; i = e.entries.at(i).sibling {
+		en := e.entries.at(i)
+		must(en.mode() == write || en.mode() == intendWrite, "a claim of %d is for a read", q.seq)
+		if clear = clear && i != s.claims; !clear {
+			continue
+		}
+		for _, m := range conflicts[en.mode()] {
+			for _, x := range e.items(e.nodes.at(en.node), m) {
+				must(x.waiting || x.request == r, "%d is in the way of the upgrade of %d", x.seq, q.seq)
+			}
+		}
+	}
+}
+
+// specials checks what is special, and the lines: who stands in one is in it, and who is waited for
+// knows of it.
+func (c *checker) specials() {
+	e := c.e
+	equal("upgrades", e.upgrades, c.upgrades)
+	equal("specials of requests", len(checkSlab(&e.specials)), len(c.special))
+	lines, ready, standing := checkSlab(&e.lines), map[uint32]bool{}, 0
+	last := uint32(0)
+	for i := e.ready.head; i != 0; i = e.lines.at(i).next {
+		must(lines[i] && !ready[i], "line %d is ready twice, or free", i)
+		ready[i], last = true, i
+	}
+	equal("last line that is ready", e.ready.tail, last)
+	for i := range lines {
+		l := e.lines.at(i)
+		switch {
+		case l.of != 0:
+			must(!ready[i] && c.special[l.of] && e.specials.at(l.of).line == i, "line %d is of nobody", i)
+		case i == e.short:
+			must(!ready[i] && e.last >= e.reserved, "line %d waits for numbers", i)
+		default:
+			must(ready[i], "line %d is forgotten", i)
+		}
+		must(l.head != 0 || ready[i], "line %d is empty", i)
+		prev := uint32(0)
+		for k := l.head; k != 0; k = e.specials.at(k).next {
+			s := e.specials.at(k)
+			must(c.special[k] && s.in == i && s.prev == prev, "special %d isn't in line %d", k, i)
+			prev = k
+			standing++
+		}
+		equal("end of a line", l.tail, prev)
+	}
+	for k := range c.special {
+		s := e.specials.at(k)
+		q := e.requests.at(s.request)
+		must(s.line != 0 || s.in != 0 || s.token != 0 || q.flags&upgrading != 0, "nothing is special about %d", q.seq)
+		must(s.line == 0 || e.lines.at(s.line).of == k, "line %d isn't of special %d", s.line, k)
+		must(s.token == 0 || s.token > q.seq && s.token <= e.floor && q.pending == 0, "%d has the token %d", q.seq, s.token)
+		if s.in != 0 {
+			standing--
+		}
+	}
+	equal("specials in lines", standing, 0)
 }
 
 func (c *checker) backlog() {

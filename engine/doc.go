@@ -14,8 +14,13 @@
 //   - Two resources of two requests conflict if one path is a prefix of the other, or equal, and
 //     one of them at least is a write. Resources of one request never conflict.
 //   - Requests get increasing sequence numbers; a refused one gets none.
-//   - A request is acquired exactly when no older request that is alive conflicts with it, and each
-//     of its permits has room. Nothing else delays it, and nothing overtakes it.
+//   - A request is acquired exactly when no older request that is alive conflicts with it, nor one
+//     that is acquired, and each of its permits has room. Nothing else delays it, and nothing
+//     overtakes it but upgrades.
+//   - An upgrade turns the reads of an acquired request into writes. It comes true exactly when no
+//     other acquired request conflicts with the new writes; until then nothing is acquired that does,
+//     as if they were held already. One that conflicts with the new writes of a pending upgrade is
+//     refused. A downgrade turns writes into reads, at once. Both leave permits alone.
 //   - A permit is a read towards everything else. It has room when its weight and the weights of
 //     all permits before it on the same path, acquired or waiting, add up to the limit at most;
 //     those of one request count in the order of its resources. So those that have room are the
@@ -25,16 +30,21 @@
 //     number that no acquired permit of the path has. It is below the limit, as all weigh one at
 //     least. Requests acquired by one call get theirs in the order of their sequence numbers.
 //   - A refused request leaves no trace.
-//   - Conflicting requests are acquired in the order of their sequence numbers, so that the number
-//     is a fencing token.
+//   - An acquired request has a fencing token: of two that conflict, the one that was acquired, or
+//     upgraded, later has the higher one. It is the sequence number, as long as nobody upgrades in
+//     this engine. An upgrade gets a new number as its token, and so does a request that is acquired
+//     with a sequence number below any such token. A downgrade changes no token.
+//   - No number is given twice, as a sequence number or as a token, nor one above what SetReserved
+//     allows. A grant that would need one waits until more are allowed.
 //   - When no request is alive, no node and no entry is held.
 //
-// One call grants a bounded number of entries. When a release gives way to more, the rest is a
-// backlog that Advance works off, first come first served; call it until it says that there is no
-// more. Until then some requests wait that the rule would have acquired. The engine is only ever
-// behind the rule, never ahead of it: none is acquired that the rule doesn't acquire, a new request
-// may have to wait behind the backlog, and one that waits in it can be released like any other.
-// When there is no more, exactly those requests are acquired that the rule acquires.
+// One call grants a bounded number of entries, or takes back as many (see below). When it gives way to
+// more, the rest is a backlog that Advance works off, first come first served; call it until it says
+// that there is no more. Until then some requests wait that the rule would have acquired. The engine
+// is only ever behind the rule, never ahead of it: none is acquired that the rule doesn't acquire, a
+// new request may have to wait behind the backlog, and one that waits in it can be released like any
+// other. When there is no more, exactly those requests are acquired that the rule acquires, but for
+// those that wait for numbers.
 //
 // # How it works
 //
@@ -42,9 +52,9 @@
 // has an intention entry on /, /a and /a/b, and a read or write entry on /a/b/c. Two intentions
 // never conflict; an intention to read conflicts with a write, one to write with reads and writes,
 // a read with writes and intentions to write, and a write with all. Each node keeps a FIFO of
-// entries for each of these four modes. An entry is granted when its sequence number isn't larger
-// than that of the head of any list that conflicts with its mode, and a request is acquired when
-// all its entries are granted.
+// entries for each of these four modes: first the granted ones, then those that wait. An entry is
+// granted when no list that conflicts with its mode has a granted entry of another request, or an
+// older one that waits; and a request is acquired when all its entries are granted.
 //
 // Looking at single nodes is the same as looking at all pairs of requests. If two resources
 // conflict, let p be the shorter path, the prefix. Both have an entry on p's node: that of p is a
@@ -53,18 +63,39 @@
 // The other way round, entries that conflict on a node are never two intentions; one is a read or
 // write of a resource that ends there, the other belongs to a resource that ends there or passes
 // through, so that one path is a prefix of the other; and the table has no pair without a write.
-// That the heads are enough: a list is in order of sequence numbers, so that an older conflicting
-// entry exists exactly if the head is one. Entries of a request share its number and are thus never
-// older than one another.
+// Of each list two entries are enough: a request has one at most, so that of two granted ones one is
+// another's; and those that wait are in the order of sequence numbers, so that the first tells whether
+// there is an older one.
+//
+// An upgrade gives the request write entries beside its read entries, its claims. They count as
+// granted at once, at the heads of their lists, which keeps others out. The order of granted entries
+// doesn't matter: whatever conflicts with them waits behind all of them. The upgrade comes true when
+// the lists that its claims conflict with have no granted entries of others. Those of acquired requests
+// have to go by themselves: the upgrade stands in the line of one of those, and looks on when that one
+// is released. What it has seen to be clear stays so. Those of requests that wait, for something else,
+// are taken back: they are the youngest of their list, and become the first of those that wait there. As
+// that begins from the end of a list and stops at an acquired one, some stay granted until later;
+// should such a request have all it wants meanwhile, it stands in the upgrade's line until that has
+// come to its end. So an upgrade costs a step per entry that it adds, one per entry that it takes back,
+// and one per request that was in its way.
+//
+// A downgrade turns write entries into read entries, in place, or drops them where the request has both.
 //
 // # Invariants
 //
-//   - In each list sequence numbers increase, and the granted entries are the first ones. The
-//     boundary moves forward only, and entries at the boundary are held back by some head, unless
-//     the node is in the backlog.
+//   - In each list the granted entries are the first ones. The sequence numbers of the others increase,
+//     and so do those of all entries of requests that wait. The first one that waits is held back by
+//     some list, unless the node is in the backlog. Only requests that wait have entries that wait.
+//   - Of two granted entries on a node that conflict, one is a claim of a pending upgrade, and the
+//     other isn't; its request is acquired, or waits and won't be acquired before the upgrade ends.
 //   - A request has one entry at most per node and mode, and with an entry it has an intention on
-//     every node above. Entries are removed from below, so that a node outlives its children.
-//   - A request's pending count is that of its entries and permits that aren't granted.
+//     every node above. Entries are removed from below, so that a node outlives its children. A
+//     request's entries are strung together so that behind a read or write follow the intentions that
+//     it brought along, and the claims of a pending upgrade come first.
+//   - A request's pending count is that of its entries and permits that aren't granted, and one if it
+//     stands in a line. A pending upgrade stands in one, too.
+//   - Those in a line wait for one thing: the release of a request, or the end of its upgrade; or a
+//     number; or, in a line that is ready, for Advance.
 //   - The permits of a path that have room are the first ones, and their weights add up to what
 //     is used, never above the limit. The slots taken are those of acquired requests.
 //   - Nodes, entries and the like live in slabs of chunks without Go pointers; a chunk without items
@@ -73,14 +104,14 @@
 // # What it costs
 //
 // Lock and Release take constant time per path segment, however long the queues are and however
-// much else is held: only the removal of a head can give way, each entry is granted once, and the
-// tree's edges are in a hash table that grows and shrinks by a bucket at a time. Slots take a step
+// much else is held: only the removal of a head can give way, or of the second of two that are granted;
+// each entry is granted once, but for those that upgrades take back; and the tree's edges are in a hash
+// table that grows and shrinks by a bucket at a time. So do upgrades and downgrades. Slots take a step
 // per bit of the limit. Nothing is allocated in a steady state. The hash is seeded at random, and
 // nothing that can be observed depends on it.
 //
 // # What it won't do
 //
-// It doesn't time out, renew, upgrade or downgrade; patterns mean nothing to it; requests never
-// change; it detects no deadlock (there is none while each party has one request at a time); it
-// isn't safe for concurrent use: whoever owns an engine makes one call at a time.
+// It doesn't time out or renew; patterns mean nothing to it; a request never gets or loses a path; it
+// detects no deadlock (there is none while each party has one request at a time); it isn't safe for concurrent use: whoever owns an engine makes one call at a time.
 package engine

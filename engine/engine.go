@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"hash/maphash"
+	"math"
 	"slices"
 )
 
@@ -44,24 +45,31 @@ func (h Handle) index() uint32 { return uint32(h) & (1<<handleIndexBits - 1) }
 // ErrStale is the answer to a handle whose request was released, or that never was.
 var ErrStale = errors.New("no such lock: it was released before, or never existed")
 
+// ErrNoNumbers is the answer to a Lock when all numbers are used up that SetReserved allowed.
+var ErrNoNumbers = errors.New("no number is reserved for another lock")
+
 // Placed is the answer to a request that was taken on.
 type Placed struct {
 	Handle Handle
-	Seq    uint64
+	Seq    uint64 // its place in the order, also of those that wait
+	Token  uint64 // the fencing token; zero while the request waits
 	// Acquired is false while the request waits; a Grant tells when it no longer does.
 	Acquired bool
 }
 
-// Grant tells that a waiting request is acquired now.
+// Grant tells that a waiting request is acquired now, or that an upgrade came true that was pending.
 type Grant struct {
-	Handle Handle
-	Owner  uint64 // as given to Lock
-	Seq    uint64
+	Handle  Handle
+	Owner   uint64 // as given to Lock
+	Seq     uint64
+	Token   uint64 // from now on
+	Upgrade bool
 }
 
 // Released is the answer to a release.
 type Released struct {
 	Owner, Seq uint64 // of the released request
+	Token      uint64 // zero: it was waiting
 	Acquired   bool   // it was acquired, and not waiting
 	// Grants are the requests that this acquired, in the order of their sequence numbers. The
 	// slice is the engine's and good until the next call.
@@ -72,12 +80,19 @@ type Released struct {
 
 // request is a list of resources, acquired as a whole. Dead when it has no entry.
 type request struct {
-	permits    uint32 // its permits, in the order of its resources
+	permits    uint32 // its permits, in the order of its resources; of a special one its special
 	entries    uint32 // its entries, the last placed first
-	pending    uint32 // entries and permits not granted; at zero the request is acquired
-	resources  uint32
+	pending    uint32 // entries and permits not granted, and one if it is held; at zero the request is acquired
+	resources  uint16
+	flags      uint16
 	seq, owner uint64
 }
+
+// Flags of requests.
+const (
+	isSpecial = 1 << iota // it has a special
+	upgrading             // its upgrade is pending
+)
 
 // leaving is the pending count of a request that is being released: its own entries may be granted
 // meanwhile, and it must not be acquired by that.
@@ -91,7 +106,9 @@ const keptScratch = 64
 
 // Engine is one namespace. Make it with New. Not safe for concurrent use.
 type Engine struct {
-	last     uint64
+	last     uint64 // the highest number that was given, as a sequence number or as a token
+	floor    uint64 // the highest one that was given as a token
+	reserved uint64 // the highest one that may be given
 	limits   Limits
 	requests slab[request]
 	entries  slab[entry]
@@ -99,26 +116,31 @@ type Engine struct {
 	permits  slab[permit]
 	extras   slab[extra]
 	blocks   slab[block]
+	specials slab[special]
+	lines    slab[line]
 	edges    edges
 	root     uint32 // the node of the empty path; zero: nothing is locked
 	backlog  list2  // nodes whose promotion was cut short
+	ready    list2  // lines whose requests needn't wait any longer
+	short    uint32 // the line of those that wait for numbers to be reserved; zero: nobody
 	slice    int    // the constant; tests lower it
 	budget   int    // what this call may still grant
+	promised uint64 // numbers that this call will draw
 	grants   []Grant
 	order    []uint32 // scratch of checkPermits
 
-	acquired, resources int
-	seed                maphash.Seed
-	secret              [5]uint64
+	acquired, resources, upgrades int
+	seed                          maphash.Seed
+	secret                        [5]uint64
 }
 
 // list2 is a FIFO with both its ends.
 type list2 struct{ head, tail uint32 }
 
 // New makes an engine whose first sequence number is last+1. It holds no memory but itself until
-// the first Lock.
+// the first Lock. All numbers count as reserved until SetReserved says otherwise.
 func New(limits Limits, last uint64) *Engine {
-	e := &Engine{last: last, slice: slice, seed: maphash.MakeSeed()}
+	e := &Engine{last: last, reserved: math.MaxUint64, slice: slice, seed: maphash.MakeSeed()}
 	for i := range e.secret { // of other seeds, as no segment's hash may be equal to a secret
 		e.secret[i] = maphash.Bytes(maphash.MakeSeed(), nil)
 	}
@@ -126,26 +148,30 @@ func New(limits Limits, last uint64) *Engine {
 	return e
 }
 
-// Lock takes a request on, acquired or waiting, or refuses it with a *RequestError, having changed
-// nothing. The owner is given back with every answer about the request and means nothing to the
-// engine.
+// Lock takes a request on, acquired or waiting, or refuses it with a *RequestError or ErrNoNumbers,
+// having changed nothing. The owner is given back with every answer about the request and means
+// nothing to the engine.
 func (e *Engine) Lock(owner uint64, rs []Resource) (Placed, error) {
 	if err := e.check(rs); err != nil {
 		return Placed{}, err
 	}
+	if e.last >= e.reserved {
+		return Placed{}, ErrNoNumbers
+	}
 	e.last++
 	r := e.requests.alloc()
 	q := e.requests.at(r)
-	*q = request{seq: e.last, owner: owner, resources: uint32(len(rs))}
+	*q = request{seq: e.last, owner: owner, resources: uint16(len(rs))}
 	e.resources += len(rs)
 	p := placing{q: q, r: r}
 	for i := range rs {
 		e.place(&p, &rs[i])
 	}
-	if q.pending == 0 {
-		e.acquire(q)
+	if q.pending > 0 {
+		return Placed{Handle: handleOf(r, q.seq), Seq: q.seq}, nil
 	}
-	return Placed{Handle: handleOf(r, q.seq), Seq: q.seq, Acquired: q.pending == 0}, nil
+	e.acquire(q)
+	return Placed{Handle: handleOf(r, q.seq), Seq: q.seq, Token: q.seq, Acquired: true}, nil
 }
 
 // Release ends a request, acquired or waiting, and tells which others are acquired by that. The
@@ -160,9 +186,13 @@ func (e *Engine) Release(h Handle) (out Released, err error) {
 	out.Owner, out.Seq, out.Acquired = q.owner, q.seq, q.pending == 0
 	if out.Acquired {
 		e.acquired--
+		out.Token = e.token(q)
 	}
 	e.resources -= int(q.resources)
 	e.leave(q, out.Acquired)
+	if q.flags != 0 {
+		e.endSpecial(q)
+	}
 	q.entries = 0
 	e.requests.free(h.index())
 	out.Grants, out.More = e.finish()
@@ -180,8 +210,38 @@ func (e *Engine) Advance() (grants []Grant, more bool) {
 	return e.finish()
 }
 
-// Last is the highest sequence number given so far.
+// Last is the highest number given so far, as a sequence number or as a token.
 func (e *Engine) Last() uint64 { return e.last }
+
+// SetReserved sets the highest number that may be given. A Lock that would need a higher one is
+// refused, and a grant that would waits: see Starved.
+func (e *Engine) SetReserved(highest uint64) {
+	e.reserved = highest
+	if e.short != 0 && e.last < highest {
+		e.makeReady(e.short)
+		e.short = 0
+	}
+}
+
+// Reserved is what SetReserved set last.
+func (e *Engine) Reserved() uint64 { return e.reserved }
+
+// Draws is how many numbers the next call may draw at most, if it is none of Lock and Upgrade, which
+// draw one. It is zero as long as nobody asked for an upgrade.
+func (e *Engine) Draws() uint64 {
+	if e.floor == 0 && e.upgrades == 0 {
+		return 0
+	}
+	return uint64(e.slice)
+}
+
+// Starved says that requests or upgrades wait for numbers to be reserved, as far as the engine has
+// looked: something else may have come in their way since. Once SetReserved has allowed more, there
+// is More to do.
+func (e *Engine) Starved() bool { return e.short != 0 }
+
+// More says that there is work for Advance.
+func (e *Engine) More() bool { return e.backlog.head != 0 || e.ready.head != 0 }
 
 // Slots appends to dst the slot numbers of an acquired request's permits, in the order of its
 // resources. A request that waits has none yet. The only error is ErrStale.
@@ -193,7 +253,7 @@ func (e *Engine) Slots(h Handle, dst []uint32) ([]uint32, error) {
 	if q.pending > 0 {
 		return dst, nil
 	}
-	for i := q.permits; i != 0; {
+	for i := e.firstPermit(q); i != 0; {
 		p := e.permits.at(i)
 		dst, i = append(dst, p.slot), p.sibling
 	}
@@ -209,18 +269,49 @@ func (e *Engine) living(h Handle) *request {
 	return q
 }
 
-func (e *Engine) begin() { e.grants, e.budget = e.grants[:0], e.slice }
+func (e *Engine) begin() {
+	e.grants, e.budget, e.promised = e.grants[:0], e.slice, 0
+}
 
 // granted counts down a request one of whose entries or permits was granted.
 func (e *Engine) granted(r uint32) {
 	q := e.requests.at(r)
-	if q.pending--; q.pending == 0 {
-		e.grants = append(e.grants, Grant{Handle: handleOf(r, q.seq), Owner: q.owner, Seq: q.seq})
+	if q.pending--; q.pending > 0 {
+		return
 	}
+	token := q.seq
+	if e.upgrades > 0 || token < e.floor {
+		if e.held(r, q) {
+			return
+		}
+		if token < e.floor {
+			token = 0
+		}
+	}
+	e.grants = append(e.grants, Grant{Handle: handleOf(r, q.seq), Owner: q.owner, Seq: q.seq, Token: token})
 }
 
-// finish puts a call's grants in order, and only then gives out slots, in that order.
+// held says that a request which has all it wants must wait in a line nevertheless.
+func (e *Engine) held(r uint32, q *request) bool {
+	if e.upgrades > 0 {
+		if u := e.bar(r, q); u != 0 {
+			e.hold(r, q, e.lineOf(u))
+			return true
+		}
+	}
+	if q.seq < e.floor && !e.promise() {
+		e.hold(r, q, e.shortLine())
+		return true
+	}
+	return false
+}
+
+// finish does what has become ready, puts a call's grants in order, and only then gives out tokens
+// and slots, in that order.
 func (e *Engine) finish() (grants []Grant, more bool) {
+	if e.ready.head != 0 {
+		e.settle()
+	}
 	grants = e.grants
 	if len(grants) > 1 {
 		slices.SortFunc(grants, func(a, b Grant) int {
@@ -231,17 +322,30 @@ func (e *Engine) finish() (grants []Grant, more bool) {
 		})
 	}
 	for i := range grants {
-		e.acquire(e.requests.at(grants[i].Handle.index()))
+		q := e.requests.at(grants[i].Handle.index())
+		if grants[i].Token == 0 {
+			e.issue(&grants[i], q)
+		}
+		if !grants[i].Upgrade {
+			e.acquire(q)
+		}
 	}
 	if e.requests.live() == 0 && cap(e.grants)+cap(e.order) > keptScratch {
 		e.grants, e.order = nil, nil
 	}
-	return grants, e.backlog.head != 0
+	return grants, e.backlog.head|e.ready.head != 0
 }
 
+// acquire counts a request as acquired, and gives its permits their slots.
 func (e *Engine) acquire(q *request) {
 	e.acquired++
-	for i := q.permits; i != 0; {
+	if q.permits != 0 {
+		e.takeSlots(q)
+	}
+}
+
+func (e *Engine) takeSlots(q *request) {
+	for i := e.firstPermit(q); i != 0; {
 		p := e.permits.at(i)
 		x := e.extras.at(e.nodes.at(p.node).extra)
 		e.takeSlot(x, i)

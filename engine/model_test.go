@@ -63,7 +63,7 @@ func countLocks(calls []enginetest.Call) (n int) {
 
 func TestRandomCallsAgreeWithTheModel(t *testing.T) {
 	first := testseed.New(t)
-	for s := first; s-first < 25; s++ {
+	for s := first; s-first < 40; s++ {
 		calls := enginetest.Random(s, 120)
 		for _, slice := range []int{1, 3, 1024} {
 			t.Logf("seed %d", s)
@@ -84,26 +84,40 @@ func FuzzEngineAgreesWithTheModel(f *testing.F) {
 	})
 }
 
-// universes are sets of requests small enough to try every order of them.
+// Calls about a request that is alive.
+var (
+	releases = []enginetest.Op{enginetest.Release}
+	changes  = []enginetest.Op{enginetest.Release, enginetest.Upgrade, enginetest.Cancel, enginetest.Downgrade}
+)
+
+// universes are sets of requests small enough to try every order of them, and of the calls about
+// those that are alive.
 var universes = map[string]struct {
 	depth    int
+	ops      []enginetest.Op
 	requests []string
 }{
-	"tree":    {5, []string{"write /", "read /", "write /a", "read /a", "write /a/b", "read /a/b"}},
-	"several": {5, []string{"write /a, read /b", "read /a, write /b", "write /a/x", "read /b", "write /b, write /a/x, read /a"}},
-	"shadows": {5, []string{"write /a, read /a/b", "read /a, read /a", "write /a, read /a", "read /, write /a", "write /a/b"}},
-	"permits": {5, []string{"permit 1/2 /a", "permit 2/2 /a", "permit 1/2 /a, permit 1/2 /a", "permit 1/2 /a, write /b", "write /b"}},
-	"levels":  {5, []string{"permit 1/1 /a", "permit 1/1 /a/b", "permit 1/1 /a, permit 1/1 /a/b", "read /a", "write /a/b"}},
+	"tree":    {5, releases, []string{"write /", "read /", "write /a", "read /a", "write /a/b", "read /a/b"}},
+	"several": {5, releases, []string{"write /a, read /b", "read /a, write /b", "write /a/x", "read /b", "write /b, write /a/x, read /a"}},
+	"shadows": {5, releases, []string{"write /a, read /a/b", "read /a, read /a", "write /a, read /a", "read /, write /a", "write /a/b"}},
+	"permits": {5, releases, []string{"permit 1/2 /a", "permit 2/2 /a", "permit 1/2 /a, permit 1/2 /a", "permit 1/2 /a, write /b", "write /b"}},
+	"levels":  {5, releases, []string{"permit 1/1 /a", "permit 1/1 /a/b", "permit 1/1 /a, permit 1/1 /a/b", "read /a", "write /a/b"}},
+
+	"upgrades":         {6, changes, []string{"read /a", "write /a"}},
+	"upgrades below":   {5, changes, []string{"read /", "read /a", "read /a/b"}},
+	"upgrades beside":  {5, changes, []string{"read /a, read /b", "read /a, write /b", "read /b"}},
+	"upgrades shadow":  {5, changes, []string{"read /a, write /a/b", "read /a, permit 1/2 /a", "read /a/b, read /a/b, read /"}},
+	"upgrades permits": {5, changes, []string{"permit 1/2 /, read /a", "permit 1/2 /", "read /a"}},
 }
 
-// TestEveryShortScript tries all sequences of calls up to a length: any of the requests, or the
-// release of any that is alive.
+// TestEveryShortScript tries all sequences of calls up to a length: any of the requests, or a call
+// about any that is alive.
 func TestEveryShortScript(t *testing.T) {
 	for name, u := range universes {
 		for _, slice := range []int{1, 1024} {
 			t.Run(fmt.Sprintf("%s/slice=%d", name, slice), func(t *testing.T) {
 				t.Parallel()
-				tries := enumerator{t: t, slice: slice, depth: u.depth}
+				tries := enumerator{t: t, slice: slice, depth: u.depth, ops: u.ops}
 				for _, text := range u.requests {
 					rs, err := enginetest.ParseResources(text)
 					require.NoError(t, err)
@@ -119,6 +133,7 @@ func TestEveryShortScript(t *testing.T) {
 type enumerator struct {
 	t            *testing.T
 	slice, depth int
+	ops          []enginetest.Op
 	requests     [][]engine.Resource
 	count        int
 }
@@ -126,7 +141,7 @@ type enumerator struct {
 // below tries every script that begins with these calls; alive are the requests not released.
 func (n *enumerator) below(calls []enginetest.Call, alive []int) {
 	n.count++
-	if n.slice < 3 && len(calls) > 0 && calls[len(calls)-1].Op == enginetest.Release {
+	if n.slice < 3 && len(calls) > 0 && calls[len(calls)-1].Op != enginetest.Lock {
 		n.last(append(calls[:len(calls):len(calls)], enginetest.Call{Op: enginetest.Advance}))
 	}
 	n.last(calls)
@@ -135,8 +150,13 @@ func (n *enumerator) below(calls []enginetest.Call, alive []int) {
 	}
 	locks := countLocks(calls)
 	for k, i := range alive {
-		rest := append(append([]int(nil), alive[:k]...), alive[k+1:]...)
-		n.below(append(calls[:len(calls):len(calls)], enginetest.Call{Op: enginetest.Release, Request: i}), rest)
+		for _, op := range n.ops {
+			rest := alive
+			if op == enginetest.Release {
+				rest = append(append([]int(nil), alive[:k]...), alive[k+1:]...)
+			}
+			n.below(append(calls[:len(calls):len(calls)], enginetest.Call{Op: op, Request: i}), rest)
+		}
 	}
 	for _, rs := range n.requests {
 		c := enginetest.Call{Op: enginetest.Lock, Owner: uint64(locks), Resources: rs}

@@ -24,13 +24,16 @@ type entry struct {
 	next, prev uint32 // in the list of its node and mode; the tail's next is the head, the head has no prev
 	sibling    uint32 // the request's entry that was placed before
 	node       uint32
-	owner      uint32 // index of the request, and the mode in the low two bits
+	owner      uint32 // index of the request; below it whether it is forPermits; the mode in the low two bits
 }
 
-const modeBits = 2
+const (
+	ownerShift = 3
+	forPermits = 4 // the flag of a read entry that stands for permits, and for no read
+)
 
-func (en *entry) request() uint32 { return en.owner >> modeBits }
-func (en *entry) mode() uint8     { return uint8(en.owner & (1<<modeBits - 1)) }
+func (en *entry) request() uint32 { return en.owner >> ownerShift }
+func (en *entry) mode() uint8     { return uint8(en.owner & (modes - 1)) }
 
 // placing is a request while it is placed. Until that is done, its entries are the youngest
 // everywhere: they are the tails of their lists, which tells where it has one already.
@@ -44,7 +47,9 @@ type placing struct {
 func (e *Engine) place(p *placing, rs *Resource) {
 	intention, mode := uint8(intendRead), uint8(read)
 	switch rs.Mode {
-	case Read, Permit:
+	case Read:
+	case Permit:
+		mode |= forPermits
 	case Write:
 		intention, mode = intendWrite, write
 	default:
@@ -97,19 +102,23 @@ func (e *Engine) sprout(p *placing, parent, h uint32, path [][]byte, intention, 
 		if e.nodes.live() > int(e.edges.count) {
 			e.splitBucket()
 		}
-		*e.entries.at(j) = entry{next: j, sibling: p.q.entries, node: i, owner: p.r<<modeBits | uint32(intention)}
+		*e.entries.at(j) = entry{next: j, sibling: p.q.entries, node: i, owner: p.r<<ownerShift | uint32(intention)}
 		p.q.entries = j
 		parent = i
 	}
 	return i, n
 }
 
-// enter puts the request at the end of a node's list, unless it is there already.
+// enter puts the request at the end of a node's list, unless it is there already. The mode may come
+// with a flag.
 func (e *Engine) enter(p *placing, at uint32, n *node, mode uint8) {
 	l := &n.lists[mode%modes]
 	granted := true
 	if !n.empty() { // it is, if the node is new, and then nothing below could be otherwise
 		if l.tail != 0 && e.entries.at(l.tail).request() == p.r {
+			if mode == read {
+				e.entries.at(l.tail).owner &^= forPermits
+			}
 			return
 		}
 		granted = l.wait == 0 && e.unopposed(n, mode, p.r)
@@ -119,7 +128,7 @@ func (e *Engine) enter(p *placing, at uint32, n *node, mode uint8) {
 	en.next, en.prev = i, l.tail
 	en.sibling, p.q.entries = p.q.entries, i
 	en.node = at
-	en.owner = p.r<<modeBits | uint32(mode)
+	en.owner = p.r<<ownerShift | uint32(mode)
 	if l.tail != 0 {
 		tail := e.entries.at(l.tail)
 		en.next, tail.next = tail.next, i

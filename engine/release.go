@@ -3,7 +3,7 @@ package engine
 // leave removes all that a request placed, from below, and grants what it held back.
 func (e *Engine) leave(q *request, acquired bool) {
 	q.pending = leaving
-	for i := q.permits; i != 0; {
+	for i := e.firstPermit(q); i != 0; {
 		i = e.leavePermit(i, acquired)
 	}
 	for i := q.entries; i != 0; {
@@ -14,15 +14,15 @@ func (e *Engine) leave(q *request, acquired bool) {
 	}
 }
 
-// remove takes an entry out of its list. Only a head holds others back: those behind it in its own
-// list, and what conflicts with it, wait for the heads of lists and nothing else.
+// remove takes an entry out of its list, frees it, and grants what waited for it.
 func (e *Engine) remove(i uint32, en *entry) {
 	n, mode := e.nodes.at(en.node), en.mode()
 	l := &n.lists[mode%modes]
-	wasHead := en.prev == 0
-	if wasHead && l.tail == i { // alone, as nearly always
+	opens := true
+	if en.prev == 0 && l.tail == i { // alone, as nearly always
 		*l = list{}
 	} else {
+		opens = n.waited() && e.inTheWay(l, i, en)
 		e.unlink(l, i, en)
 	}
 	at := en.node
@@ -31,11 +31,25 @@ func (e *Engine) remove(i uint32, en *entry) {
 		e.drop(at, n)
 		return
 	}
-	if wasHead && n.waited() {
-		for _, c := range conflicts[mode%modes] {
-			e.promote(at, n, c)
-		}
+	if opens && n.waited() {
+		e.promoteAgainst(at, n, mode)
 	}
+}
+
+// promoteAgainst grants what no longer has to wait for a list.
+func (e *Engine) promoteAgainst(at uint32, n *node, mode uint8) {
+	for _, c := range conflicts[mode%modes] {
+		e.promote(at, n, c)
+	}
+}
+
+// inTheWay says whether an entry is all that a list, which has others, has against somebody. It isn't
+// if it waits itself behind others, or if two others are granted.
+func (e *Engine) inTheWay(l *list, i uint32, en *entry) bool {
+	if en.prev == 0 {
+		return l.wait == i || en.next == l.wait || en.next == l.tail || e.entries.at(en.next).next == l.wait
+	}
+	return l.wait != en.prev && l.wait != i && (i == l.tail || en.next == l.wait) && e.entries.at(en.prev).prev == 0
 }
 
 // unlink takes an entry out of a list that has others.
@@ -63,18 +77,19 @@ func (l *list) behind(i uint32, en *entry) uint32 {
 	return en.next
 }
 
-// promote grants the waiting entries of a list that no older entry of a conflicting mode holds
-// back. False: the call's budget was used up before that was done, and the node is in the backlog.
+// promote grants the waiting entries of a list that nothing of a conflicting mode holds back: no
+// granted entry of another request, and no older one. False: the call's budget was used up before
+// that was done, and the node is in the backlog.
 func (e *Engine) promote(at uint32, n *node, mode uint8) bool {
 	l := &n.lists[mode%modes]
 	if l.wait == 0 {
 		return true
 	}
-	oldest := e.oldestAgainst(n, mode)
+	sole, oldest := e.against(n, mode)
 	for l.wait != 0 {
 		en := e.entries.at(l.wait)
 		r := en.request()
-		if e.requests.at(r).seq > oldest {
+		if sole != 0 && sole != r || e.requests.at(r).seq > oldest {
 			return true
 		}
 		if e.budget == 0 {
@@ -88,19 +103,40 @@ func (e *Engine) promote(at uint32, n *node, mode uint8) bool {
 	return true
 }
 
-// oldestAgainst is the least sequence number among the entries that conflict with a mode: an entry
-// of that mode is granted if its own isn't larger. (It may be equal: a request never waits for
-// itself.)
-func (e *Engine) oldestAgainst(n *node, mode uint8) uint64 {
-	oldest := ^uint64(0)
+// against is what holds back the waiting entries of a mode: only the request sole has granted entries
+// that conflict with it (zero: nobody has; several: more than one have), and oldest is the least
+// sequence number of a waiting one. A request never waits for itself. As it has one entry at most in
+// a list, looking at two is enough.
+func (e *Engine) against(n *node, mode uint8) (sole uint32, oldest uint64) {
+	oldest = ^uint64(0)
 	for _, c := range conflicts[mode%modes] {
-		if tail := n.lists[c%modes].tail; tail != 0 {
-			head := e.entries.at(e.entries.at(tail).next)
-			oldest = min(oldest, e.requests.at(head.request()).seq)
+		l := &n.lists[c%modes]
+		if l.tail == 0 {
+			continue
 		}
+		i := e.entries.at(l.tail).next
+		en := e.entries.at(i)
+		if i != l.wait {
+			if r := en.request(); sole == 0 {
+				sole = r
+			} else if sole != r {
+				return several, 0
+			}
+			if i == l.tail {
+				continue
+			}
+			if i = en.next; i != l.wait {
+				return several, 0
+			}
+			en = e.entries.at(i)
+		}
+		oldest = min(oldest, e.requests.at(en.request()).seq)
 	}
-	return oldest
+	return sole, oldest
 }
+
+// several is no request's index.
+const several = ^uint32(0)
 
 // promoteAll grants what can be granted on a node. False: the budget was used up before.
 func (e *Engine) promoteAll(at uint32) bool {

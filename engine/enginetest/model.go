@@ -5,28 +5,35 @@ package enginetest
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 
 	"github.com/locktopus-project/locktopus/v2/engine"
 )
 
-// Model says which requests the rule acquires by looking at every pair of them. It doesn't acquire
-// by itself: Grantable says which could be, Acquire is told which are.
+// Model says what the rule grants by looking at every pair of requests. It doesn't grant by itself:
+// MayHold and MayUpgrade say what could be, Acquire and FinishUpgrade are told what is.
 type Model struct {
-	Limits engine.Limits // zero: none; Bytes isn't modelled
-	Last   uint64
-	Alive  []*Request // by sequence number
+	Limits   engine.Limits // zero: none; Bytes isn't modelled
+	Last     uint64
+	Floor    uint64     // the highest number that was given as a token of its own
+	Bounded  bool       // Reserved means something
+	Reserved uint64     // the highest number that may be given
+	Alive    []*Request // by sequence number
 }
 
 // Request is one that was taken on and not released.
 type Request struct {
 	Seq, Owner uint64
-	Resources  []engine.Resource
+	Resources  []engine.Resource // as they are now
 	Acquired   bool
+	Token      uint64   // once acquired
+	Upgrading  bool     // an upgrade is pending
 	Slots      []uint32 // of its permits, once acquired
 }
 
-// Lock takes a request on and returns it, or the reason why not and the resource at fault.
+// Lock takes a request on and returns it, or the reason why not and the resource at fault. There has
+// to be a number for it.
 func (m *Model) Lock(owner uint64, rs []engine.Resource) (*Request, *engine.RequestError) {
 	if err := m.refusal(rs); err != nil {
 		return nil, err
@@ -52,18 +59,12 @@ func (m *Model) Grantable() (rs []*Request) {
 	return rs
 }
 
-// MayHold is the rule: no older request conflicts, and there is room for each permit.
+// MayHold is the rule: no older request conflicts, nor one that is acquired, also with what it is
+// going to be upgraded to; and there is room for each permit.
 func (m *Model) MayHold(r *Request) bool {
-	for _, older := range m.Alive {
-		if older.Seq >= r.Seq {
-			break
-		}
-		for _, a := range older.Resources {
-			for _, b := range r.Resources {
-				if conflict(a, b) {
-					return false
-				}
-			}
+	for _, o := range m.Alive {
+		if o != r && (o.Acquired || o.Seq < r.Seq) && anyConflict(o.target(), r.Resources) {
+			return false
 		}
 	}
 	for i, p := range r.Resources {
@@ -72,6 +73,124 @@ func (m *Model) MayHold(r *Request) bool {
 		}
 	}
 	return true
+}
+
+// HasNumber says whether a number may be given.
+func (m *Model) HasNumber() bool { return !m.Bounded || m.Last < m.Reserved }
+
+// newWrites are those that an upgrade makes of a request's reads: of all that it doesn't write
+// already.
+func (r *Request) newWrites() (ws []engine.Resource) {
+	for _, a := range r.Resources {
+		writes := func(b engine.Resource) bool { return b.Mode == engine.Write && samePath(a.Path, b.Path) }
+		if a.Mode == engine.Read && !slices.ContainsFunc(r.Resources, writes) {
+			ws = append(ws, engine.Resource{Mode: engine.Write, Path: a.Path})
+		}
+	}
+	return ws
+}
+
+// target is what a request holds or wants, with what its pending upgrade will add.
+func (r *Request) target() []engine.Resource {
+	if r.Upgrading {
+		return append(r.newWrites(), r.Resources...)
+	}
+	return r.Resources
+}
+
+// Upgrade asks for an upgrade, or says why not: because of the other one, if it isn't nil.
+func (m *Model) Upgrade(r *Request) (other *Request, err error) {
+	if err := changeable(r); err != nil {
+		return nil, err
+	}
+	for _, o := range m.Alive {
+		if o.Upgrading && anyConflict(o.newWrites(), r.newWrites()) {
+			return o, &engine.OverlapError{}
+		}
+	}
+	r.Upgrading = len(r.newWrites()) > 0
+	return nil, nil
+}
+
+func changeable(r *Request) error {
+	switch {
+	case !r.Acquired:
+		return engine.ErrNotAcquired
+	case r.Upgrading:
+		return engine.ErrUpgrading
+	}
+	return nil
+}
+
+// MayUpgrade is the rule for a pending upgrade: what is acquired doesn't conflict.
+func (m *Model) MayUpgrade(r *Request) bool {
+	for _, o := range m.Alive {
+		if o != r && o.Acquired && anyConflict(o.Resources, r.newWrites()) {
+			return false
+		}
+	}
+	return true
+}
+
+// FinishUpgrade makes a pending upgrade true. The request's token is given by Issue.
+func (m *Model) FinishUpgrade(r *Request) {
+	r.Upgrading = false
+	r.change(engine.Read, engine.Write)
+}
+
+// CancelUpgrade gives a pending upgrade up.
+func (m *Model) CancelUpgrade(r *Request) error {
+	if !r.Upgrading {
+		return engine.ErrNoUpgrade
+	}
+	r.Upgrading = false
+	return nil
+}
+
+// Downgrade makes reads of a request's writes.
+func (m *Model) Downgrade(r *Request) error {
+	err := changeable(r)
+	if err == nil {
+		r.change(engine.Write, engine.Read)
+	}
+	return err
+}
+
+func (r *Request) change(from, to engine.Mode) {
+	r.Resources = slices.Clone(r.Resources)
+	for i := range r.Resources {
+		if r.Resources[i].Mode == from {
+			r.Resources[i].Mode = to
+		}
+	}
+}
+
+// Issue gives a token to requests that were acquired by one call, by the floor before it, or that
+// were upgraded.
+func (m *Model) Issue(granted, upgrades []*Request) {
+	fresh := append([]*Request(nil), upgrades...)
+	for _, r := range granted {
+		r.Token = r.Seq
+		if r.Seq < m.Floor {
+			fresh = append(fresh, r)
+		}
+	}
+	slices.SortFunc(fresh, func(a, b *Request) int { return cmp.Compare(a.Seq, b.Seq) })
+	for _, r := range fresh {
+		m.Last++
+		m.Floor, r.Token = m.Last, m.Last
+	}
+}
+
+func anyConflict(as, bs []engine.Resource) bool {
+	for _, a := range as {
+		for _, b := range bs {
+			if conflict(a, b) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // conflict says whether two resources of two requests exclude each other.

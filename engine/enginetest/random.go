@@ -13,9 +13,11 @@ var TestLimits = engine.Limits{PathSegments: 12, SegmentBytes: 120, Resources: 6
 // Calls turns any bytes into calls, so that a fuzzer's small changes of the bytes are small changes
 // of the calls. Few segments and short paths make conflicts likely; among the calls are stale
 // handles, doubled and shadowed resources, the empty path, long segments, and requests that must
-// be refused.
+// be refused. One half of all data, by their first byte, is about fewer paths, and more of their
+// requests hold reads and are upgraded.
 func Calls(data []byte) (calls []Call) {
 	s := source{data: data}
+	s.dense = s.below(2) == 1
 	for locks := 0; len(s.data) > 0; {
 		c := s.call(locks)
 		if c.Op == Lock {
@@ -38,7 +40,10 @@ func Random(seed uint64, n int) []Call {
 }
 
 // source draws numbers from bytes; zeros when they are used up.
-type source struct{ data []byte }
+type source struct {
+	data  []byte
+	dense bool
+}
 
 func (s *source) below(n int) int {
 	if len(s.data) == 0 {
@@ -50,15 +55,33 @@ func (s *source) below(n int) int {
 }
 
 func (s *source) call(locks int) Call {
-	switch k := s.below(16); {
-	case k < 8:
+	recent := 24
+	if s.dense {
+		recent = 8
+	}
+	which := func() int {
+		return locks - 1 - s.below(max(1, min(locks+2, recent))) + s.pick(0, 0, 0, 0, 0, 0, 1)
+	}
+	switch k := s.below(32); {
+	case k < 11:
 		c := Call{Op: Lock, Owner: uint64(locks) + 1000}
 		for range s.pick(1, 1, 1, 1, 2, 2, 3, 4, 5, 0, 7) {
 			c.Resources = append(c.Resources, s.resource(c.Resources))
 		}
 		return c
-	case k < 15:
-		return Call{Op: Release, Request: locks - 1 - s.below(max(1, min(locks+2, 24))) + s.pick(0, 0, 0, 0, 0, 0, 1)}
+	case k < 19:
+		if s.dense && s.below(2) == 0 {
+			return Call{Op: Release, Request: max(0, locks-recent)}
+		}
+		return Call{Op: Release, Request: which()}
+	case k < 25:
+		return Call{Op: Upgrade, Request: which()}
+	case k < 27:
+		return Call{Op: Cancel, Request: which()}
+	case k < 29:
+		return Call{Op: Downgrade, Request: which()}
+	case k == 29:
+		return Call{Op: Reserve, Numbers: uint64(s.pick(1000, 1000, 1000, 1000, 5, 2, 1, 0))}
 	}
 	return Call{Op: Advance}
 }
@@ -67,7 +90,10 @@ func (s *source) pick(of ...int) int { return of[s.below(len(of))] }
 
 // resource draws a resource, now and then on the path of an earlier one or below it.
 func (s *source) resource(before []engine.Resource) engine.Resource {
-	r := engine.Resource{Mode: engine.Mode(s.pick(0, 0, 1, 1, 1, 2, 2))}
+	if s.dense {
+		return s.near()
+	}
+	r := engine.Resource{Mode: engine.Mode(s.pick(0, 0, 0, 1, 1, 2, 2))}
 	if len(before) > 0 && s.below(4) == 0 {
 		r.Path = append(r.Path, before[s.below(len(before))].Path...)
 	}
@@ -76,6 +102,15 @@ func (s *source) resource(before []engine.Resource) engine.Resource {
 	}
 	if r.Mode == engine.Permit {
 		r.Limit, r.Weight = uint32(s.pick(1, 3, 3, 3, 3, 4, 0)), uint32(s.pick(1, 1, 1, 1, 2, 3, 4, 0))
+	}
+	return r
+}
+
+// near draws a resource of few paths, a read in most cases.
+func (s *source) near() engine.Resource {
+	r := engine.Resource{Mode: engine.Mode(s.pick(0, 0, 0, 0, 0, 0, 0, 1, 2)), Limit: 2, Weight: 1}
+	for range s.pick(1, 1, 1, 2, 2, 2, 2, 0) {
+		r.Path = append(r.Path, []byte{"aab"[s.below(3)]})
 	}
 	return r
 }

@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,6 +13,10 @@ import (
 //
 //	lock NAME MODE PATH, MODE PATH ...    MODE: read, write, permit WEIGHT/LIMIT
 //	release NAME
+//	upgrade NAME
+//	cancel NAME                           a pending upgrade
+//	downgrade NAME
+//	reserve N                             N numbers above the last one
 //	advance
 //	stats
 //
@@ -39,31 +44,52 @@ func Play(e *engine.Engine, text string) (string, error) {
 }
 
 func (s *Script) line(line string) error {
-	word, rest, _ := strings.Cut(line, " ")
-	switch {
-	case line == "" || strings.HasPrefix(line, "#"):
+	if line == "" || strings.HasPrefix(line, "#") {
 		return nil
-	case word == "stats":
+	}
+	word, rest, _ := strings.Cut(line, " ")
+	switch word {
+	case "stats":
 		t := s.Engine.Stats()
 		s.say("%d requests, %d acquired, %d waiting, %d resources, %d nodes, %d entries",
 			t.Requests, t.Acquired, t.Waiting, t.Resources, t.Nodes, t.Entries)
 		return nil
-	case word == "lock":
+	case "lock":
 		return s.lock(rest)
-	case word == "release":
-		a := s.Do(Call{Op: Release, Request: s.number(rest)})
-		if a.Err != nil {
-			s.say("error: %v", a.Err)
-			return nil
-		}
-		s.say("released, was %s", state(a.Released.Acquired))
-		s.grants(a)
-		return nil
-	case word == "advance":
-		s.grants(s.Do(Call{Op: Advance}))
-		return nil
+	case "reserve":
+		n, err := strconv.ParseUint(rest, 10, 32)
+		s.grants(s.Do(Call{Op: Reserve, Numbers: n}))
+		return err
 	}
-	return fmt.Errorf("unknown call %q", word)
+	op := slices.Index(words[:], word)
+	if op < 0 {
+		return fmt.Errorf("unknown call %q", word)
+	}
+	s.change(Call{Op: Op(op), Request: s.number(rest)})
+	return nil
+}
+
+// words are the names of calls in scripts.
+var words = [...]string{
+	Lock: "lock", Release: "release", Advance: "advance",
+	Upgrade: "upgrade", Cancel: "cancel", Downgrade: "downgrade", Reserve: "reserve",
+}
+
+// change makes a call about a request that was locked before, or about none.
+func (s *Script) change(c Call) {
+	a := s.Do(c)
+	switch {
+	case a.Err != nil:
+		s.say("error: %v", a.Err)
+		return
+	case c.Op == Release:
+		s.say("released, was %s", state(a.Released.Acquired))
+	case a.Changed.Pending:
+		s.say("%d waits for its upgrade", a.Changed.Seq)
+	case c.Op != Advance:
+		s.say("%d is changed%s", a.Changed.Seq, token(a.Changed.Seq, a.Changed.Token))
+	}
+	s.grants(a)
 }
 
 func (s *Script) say(format string, args ...any) { fmt.Fprintf(&s.out, "\t"+format+"\n", args...) }
@@ -97,11 +123,26 @@ func (s *Script) lock(text string) error {
 
 func (s *Script) grants(a Answer) {
 	for _, g := range a.Grants {
-		s.say("%s: %d acquired%s", s.names[g.Owner], g.Seq, s.slots(g.Handle))
+		what := "acquired"
+		if g.Upgrade {
+			what = "upgraded"
+		}
+		s.say("%s: %d %s%s%s", s.names[g.Owner], g.Seq, what, token(g.Seq, g.Token), s.slots(g.Handle))
 	}
 	if a.More {
 		s.say("more")
 	}
+	if s.Engine.Starved() {
+		s.say("starved")
+	}
+}
+
+// token names a token that isn't the sequence number.
+func token(seq, token uint64) string {
+	if token == seq {
+		return ""
+	}
+	return fmt.Sprintf(", token %d", token)
 }
 
 func (s *Script) slots(h engine.Handle) string {
@@ -180,10 +221,12 @@ func Format(calls []Call) string {
 		case Lock:
 			fmt.Fprintln(&out, strings.TrimSpace(fmt.Sprintf("lock %d %s", locks, FormatResources(c.Resources))))
 			locks++
-		case Release:
-			fmt.Fprintf(&out, "release %d\n", c.Request)
 		case Advance:
-			fmt.Fprintln(&out, "advance")
+			fmt.Fprintln(&out, words[c.Op])
+		case Reserve:
+			fmt.Fprintln(&out, words[c.Op], c.Numbers)
+		default:
+			fmt.Fprintln(&out, words[c.Op], c.Request)
 		}
 	}
 	return out.String()

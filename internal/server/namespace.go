@@ -22,6 +22,7 @@ type namespace struct {
 	living  int64          // sessions, in the sum of all namespaces
 	counted int64          // of its bytes, in the sum of all namespaces
 	due     time.Time      // when tick is; zero: it isn't scheduled
+	starved bool           // grants wait for ids to be reserved, and a goroutine asks for them
 
 	tick  *appointment[*namespace] // when the space has something to do
 	users int                      // connections and abandoned locks; guarded by the registry's mutex
@@ -52,6 +53,7 @@ func (r *registry) join(name string) (*namespace, error) {
 			return nil, errNamespaces
 		}
 		ns = &namespace{name: name, engine: engine.New(r.limits, r.floor)}
+		ns.engine.SetReserved(r.floor)
 		ns.tick = &appointment[*namespace]{what: ns, place: -1}
 		r.byName[name] = ns
 	}

@@ -222,7 +222,7 @@ func (s *Server) expire(x abandonment) {
 	var fx session.Effects
 	r := s.release(x.ns, x.lock, &fx)
 	if s.settings.Load().LogLocks {
-		s.log.Info("abandoned lock released", "namespace", x.ns.name, "id", r.Seq)
+		s.log.Info("abandoned lock released", "namespace", x.ns.name, "id", r.Token)
 	}
 	s.spaces.leave(x.ns)
 }

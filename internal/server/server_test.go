@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/locktopus-project/locktopus/v2/internal/fence"
+	"github.com/locktopus-project/locktopus/v2/internal/session"
 	"github.com/locktopus-project/locktopus/v2/wsnet"
 )
 
@@ -153,6 +154,65 @@ func TestLockWithoutAReservedIDIsRefusedForNow(t *testing.T) {
 	require.EqualValues(t, codeTryLater, c.closing)
 	require.Zero(t, n.s.faults.Load())
 	require.Equal(t, 503, health())
+}
+
+// Where somebody upgrades a lock, those that waited get ids above its new one.
+func TestAnIDMayRiseBetweenEnqueuedAndAcquired(t *testing.T) {
+	n := newFake(testSettings(), fence.Memory())
+	holder, first, second := n.mustConnect(t, "namespace=n"), n.mustConnect(t, "namespace=n"), n.mustConnect(t, "namespace=n")
+	holder.say(readA)
+	first.say(writeA)
+	second.say(writeA)
+	require.Equal(t, []string{answer(2, "lock", "enqueued")}, first.heard())
+	require.Equal(t, []string{answer(3, "lock", "enqueued")}, second.heard())
+	upgradeLock(t, n, holder) // gets 4
+	holder.say(release)
+	n.deliver(first.id)
+	require.Equal(t, []string{answer(5, "lock", "acquired")}, first.heard())
+	first.say(release)
+	require.Equal(t, []string{answer(5, "release", "ready")}, first.heard())
+
+	// The grant of the second one is on its way, and comes only when the connection waits for its
+	// next lock.
+	first.say(readA)
+	require.Equal(t, []string{answer(7, "lock", "enqueued")}, first.heard())
+	second.say(release)
+	require.Equal(t, []string{answer(6, "lock", "acquired"), answer(6, "release", "ready")}, second.heard())
+	n.deliver(first.id)
+	require.Equal(t, []string{answer(7, "lock", "acquired")}, first.heard())
+	second.say(writeA)
+	require.Equal(t, []string{answer(8, "lock", "enqueued")}, second.heard())
+	n.deliver(second.id)
+	require.Empty(t, second.heard())
+}
+
+// A grant that needs an id waits until one is reserved.
+func TestAGrantWaitsForAReservedID(t *testing.T) {
+	f, err := fence.Open(t.TempDir(), 3, nil)
+	require.NoError(t, err)
+	defer f.Close()
+	n := newFake(testSettings(), f)
+	holder, waiter := n.mustConnect(t, "namespace=n"), n.mustConnect(t, "namespace=n")
+	holder.say(readA)
+	waiter.say(writeA)
+	require.Equal(t, []string{answer(2, "lock", "enqueued")}, waiter.heard())
+	upgradeLock(t, n, holder) // gets 3
+	holder.say(release)
+	n.s.work.Wait() // until the fence has allowed another one
+	n.deliver(waiter.id)
+	require.Equal(t, []string{answer(4, "lock", "acquired")}, waiter.heard())
+	require.True(t, f.Allows(4))
+}
+
+// upgradeLock turns what a client reads into writes. Protocol v1 has no word for that.
+func upgradeLock(t *testing.T, n *fakeNet, c *fakeConn) {
+	sess, fx := c.w.connection(c), session.Effects{}
+	sess.ns.mu.Lock()
+	require.True(t, n.s.mayDraw(sess.ns))
+	changed, err := sess.ns.engine.Upgrade(sess.lock)
+	n.s.finish(sess.ns, &fx)
+	require.NoError(t, err)
+	require.False(t, changed.Pending)
 }
 
 func TestMemoryOfAllNamespacesIsLimited(t *testing.T) {

@@ -18,7 +18,7 @@ type connection struct {
 
 	state wire.V1State  // what the client was told last
 	lock  engine.Handle // while enqueued or acquired
-	id    uint64        // of that lock, the fencing id; 0: none, and no grant is waited for
+	id    uint64        // of that lock: while enqueued its place in the order, then its fencing id; 0: none
 }
 
 // forget makes the session ready for another lock.

@@ -57,6 +57,11 @@ func (ns *namespace) work(now int64, fx *session.Effects) {
 // namespace.
 func (s *Server) finish(ns *namespace, fx *session.Effects) {
 	s.account(ns)
+	if ns.engine.Draws() > 0 {
+		s.reserve(ns)
+	}
+	hungry := ns.engine.Starved() && !ns.starved
+	ns.starved = ns.starved || hungry
 	joins, leaves := false, false
 	if ns.space != nil {
 		busy := !ns.space.Empty()
@@ -72,7 +77,7 @@ func (s *Server) finish(ns *namespace, fx *session.Effects) {
 		s.spaces.share(ns)
 	}
 	for i := range fx.Grants {
-		s.net.Post(wsnet.ConnID(fx.Grants[i].Owner), fx.Grants[i].Seq)
+		s.net.Post(wsnet.ConnID(fx.Grants[i].Owner), fx.Grants[i].Token)
 	}
 	for _, id := range fx.Wake {
 		s.net.Post(wsnet.ConnID(id), tokenCollect)
@@ -81,9 +86,39 @@ func (s *Server) finish(ns *namespace, fx *session.Effects) {
 		s.spaces.share(ns)
 		s.work.Go(func() { s.advance(ns) })
 	}
+	if hungry {
+		s.spaces.share(ns)
+		s.work.Go(func() { s.feed(ns) })
+	}
 	if leaves {
 		s.spaces.leave(ns)
 	}
+}
+
+// mayDraw says whether a lock or an upgrade can have an id. ns.mu is held.
+func (s *Server) mayDraw(ns *namespace) bool {
+	if s.reserve(ns) {
+		return true
+	}
+	s.noID.Store(ns.engine.Last() + 1)
+	return false
+}
+
+// reserve has a namespace's engine draw no number that isn't durably reserved: none may ever be given
+// twice, also over a crash. The engine gets as many as its next call may draw, or at least one; false:
+// none. ns.mu is held.
+func (s *Server) reserve(ns *namespace) bool {
+	last := ns.engine.Last()
+	for _, n := range [...]uint64{ns.engine.Draws() + 1, 1} {
+		if last+n <= ns.engine.Reserved() {
+			return true
+		}
+		if s.fence.Allows(last + n) {
+			ns.engine.SetReserved(last + n)
+			return true
+		}
+	}
+	return false
 }
 
 // spaceOf makes a namespace one that has sessions. ns.mu is held.
@@ -118,6 +153,35 @@ func (s *Server) tickDue(ns *namespace) {
 	}
 	ns.work(s.now(), &fx)
 	s.finish(ns, &fx)
+}
+
+// retryReserve is how long grants wait for ids before the fence is asked again.
+const retryReserve = 100 * time.Millisecond
+
+// feed asks for ids as long as grants wait for them.
+func (s *Server) feed(ns *namespace) {
+	var fx session.Effects
+	for starved := true; starved && s.pause(retryReserve); {
+		ns.mu.Lock()
+		s.reserve(ns)
+		ns.work(s.now(), &fx)
+		starved = ns.engine.Starved()
+		ns.starved = starved
+		s.finish(ns, &fx)
+	}
+	s.spaces.leave(ns)
+}
+
+// pause waits; false: the server has ended.
+func (s *Server) pause(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-s.stop:
+		return false
+	case <-timer.C:
+		return true
+	}
 }
 
 // advance does what was left over, a slice at a time, so that others get at the namespace in between.

@@ -307,11 +307,8 @@ func (w *worker) do(c wsnet.Conn, sess *connection, r *wire.V2Request) {
 func (w *worker) place(sess *connection, q *session.Request) {
 	ns := sess.ns
 	ns.mu.Lock()
-	if q.Op == wire.V2Lock && q.Refusal == nil {
-		if id := ns.engine.Last() + 1; !w.s.fence.Allows(id) {
-			w.s.noID.Store(id)
-			q.Refusal = &session.Refusal{Code: wire.V2TryLater, Text: errNoIDs.text}
-		}
+	if (q.Op == wire.V2Lock || q.Op == wire.V2Upgrade) && q.Refusal == nil && !w.s.mayDraw(ns) {
+		q.Refusal = &session.Refusal{Code: wire.V2TryLater, Text: errNoIDs.text}
 	}
 	ns.space.Do(w.s.now(), sess.v2.session, sess.v2.id, q, &w.effects)
 	w.s.finish(ns, &w.effects)

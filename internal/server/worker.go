@@ -152,9 +152,10 @@ func (w *worker) Notify(c wsnet.Conn, token uint64) {
 		w.expire(c, sess)
 		return
 	}
-	if token != sess.id || sess.state != wire.V1Enqueued {
-		return // released, or told already: see release
+	if token < sess.id || sess.state != wire.V1Enqueued {
+		return // of a lock before, or told already: see release
 	}
+	sess.id = token
 	w.tell(c, sess, wire.V1Lock, wire.V1Acquired)
 	if w.s.settings.Load().LogLocks {
 		w.logLock(c, sess, "lock acquired after waiting")
@@ -206,7 +207,7 @@ func (w *worker) lock(c wsnet.Conn, sess *connection, r wire.V1Request) error {
 	sess.lock, sess.id = placed.Handle, placed.Seq
 	state := wire.V1Enqueued
 	if placed.Acquired {
-		state = wire.V1Acquired
+		sess.id, state = placed.Token, wire.V1Acquired
 	}
 	w.tell(c, sess, wire.V1Lock, state)
 	if w.s.settings.Load().LogLocks {
@@ -222,9 +223,8 @@ func (w *worker) enqueue(owner uint64, ns *namespace) (engine.Placed, error) {
 		return engine.Placed{}, errNoMemory
 	}
 	ns.mu.Lock()
-	if id := ns.engine.Last() + 1; !w.s.fence.Allows(id) {
+	if !w.s.mayDraw(ns) {
 		ns.mu.Unlock()
-		w.s.noID.Store(id)
 		return engine.Placed{}, errNoIDs
 	}
 	placed, err := ns.lockV1(w.s.now(), owner, w.resources, &w.effects)
@@ -261,6 +261,7 @@ func (w *worker) release(c wsnet.Conn, sess *connection) error {
 	}
 	released := w.s.release(sess.ns, sess.lock, &w.effects)
 	if released.Acquired && sess.state == wire.V1Enqueued {
+		sess.id = released.Token
 		w.tell(c, sess, wire.V1Lock, wire.V1Acquired)
 	}
 	w.tell(c, sess, wire.V1Release, wire.V1Ready)

@@ -103,7 +103,7 @@ func (sp *Space) grant(grants []engine.Grant, more bool) {
 			continue // its end is only a matter of time, and nobody is told that it has begun
 		}
 		sp.waitsNot(s, l)
-		sp.acquired(i, l, g.Seq)
+		sp.acquired(i, l, g.Token)
 		sp.tell(s, event{lock: l.id, token: l.token, state: wire.V2Acquired}, nil)
 	}
 	sp.granted += len(grants)

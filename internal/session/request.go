@@ -213,7 +213,7 @@ func (sp *Space) lock(s *Session, r *Request) {
 	s.roster.add(l.id, i)
 	s.joinParty(l.party)
 	if placed.Acquired {
-		sp.acquired(i, l, placed.Seq)
+		sp.acquired(i, l, placed.Token)
 		sp.describe(sp.fx.answer(r.ID, 0, 0), l)
 		return
 	}

@@ -94,7 +94,7 @@ func (sp *Space) Next() (at int64, ok bool) {
 // Tick does what is due, and some of what was left over.
 func (sp *Space) Tick(now int64, fx *Effects) {
 	sp.begin(now, nil, fx)
-	if sp.behind {
+	if sp.behind || sp.engine.More() {
 		sp.grant(sp.engine.Advance())
 	}
 	sp.giveUp()
