@@ -58,5 +58,7 @@
 //	go test -run '^$' -bench Hostile -benchtime 20x ./plugins/host
 //	go test -count=1 -v -run Harm ./internal/e2e -args -deaths 20 -good-calls 1000000
 //
-// The rate of a server with plugins beside one without: bench/README.md, load p.
+// The rate of a server with plugins beside one without:
+//
+//	go run ./bench -loads plugins
 package host
