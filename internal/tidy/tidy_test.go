@@ -210,6 +210,30 @@ func TestNothingBannedIsWritten(t *testing.T) {
 	})
 }
 
+// fuzzTarget is a fuzz target where it is written, and where the page on fuzzing has its command.
+var (
+	fuzzTarget  = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(\w+ \*testing\.F\)`)
+	fuzzCommand = regexp.MustCompile("`go test \\./(\\S+) -run '\\^\\$' -fuzz '\\^(Fuzz\\w+)\\$'`")
+)
+
+// TestThePageOnFuzzingListsEveryTarget of the repository, and no other.
+func TestThePageOnFuzzingListsEveryTarget(t *testing.T) {
+	var targets, listed []string
+	eachFile(t, "_test.go", func(path string, text []byte) {
+		for _, m := range fuzzTarget.FindAllSubmatch(text, -1) {
+			targets = append(targets, filepath.ToSlash(filepath.Dir(path))+" "+string(m[1]))
+		}
+	})
+	page, err := os.ReadFile(filepath.Join(root, "fuzz", "README.md"))
+	require.NoError(t, err)
+	for _, m := range fuzzCommand.FindAllSubmatch(page, -1) {
+		listed = append(listed, string(m[1])+" "+string(m[2]))
+	}
+	slices.Sort(targets)
+	slices.Sort(listed)
+	require.Equal(t, targets, listed)
+}
+
 // eachFile calls f for each of the project's files with this ending.
 func eachFile(t *testing.T, ending string, f func(path string, text []byte)) {
 	err := fs.WalkDir(os.DirFS(root), ".", func(path string, d fs.DirEntry, err error) error {
