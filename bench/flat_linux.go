@@ -11,25 +11,30 @@ import (
 // flat runs the load of the same name: on a server for each number of held locks, in turns.
 func flat(s *scene) error {
 	n := slices.Min(s.opt.conns)
-	var cs []*contender
-	for _, held := range s.opt.held {
-		p, err := s.server("LOCKTOPUS_LIMITS_ABANDONED_PER_ADDRESS=10000000", "LOCKTOPUS_LOCKS_ABANDON_TIMEOUT_MAX=1h")
+	var servers []*process
+	var each []float64 // lock's memory
+	for _, held := range s.opt.held { // all before anybody else connects: it takes long
+		p, err := s.server("LOCKTOPUS_LIMITS_ABANDONED_PER_ADDRESS=10000000")
 		if err != nil {
 			return err
 		}
-		each, err := s.leaveBehind(p, held)
+		bytes, err := s.leaveBehind(p, held)
 		if err != nil {
 			return p.explain(err)
 		}
+		servers, each = append(servers, p), append(each, bytes)
+	}
+	var cs []*contender
+	for i, held := range s.opt.held {
 		name := amount(held) + " held"
 		if held == 0 {
 			name = "nothing else held"
 		}
-		c, err := s.own(s.row(connections(n), name, float64(held)), p, n, 1, usual(1))
+		c, err := s.own(s.row(connections(n), name, float64(held)), servers[i], n, 1, usual(1))
 		if err != nil {
 			return err
 		}
-		cs = append(cs, perHeld(c, held, each))
+		cs = append(cs, perHeld(c, held, each[i]))
 	}
 	return s.takeTurns(cs)
 }

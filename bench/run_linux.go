@@ -193,7 +193,7 @@ func (b *bench) keep() error {
 }
 
 // pingLate is so late that no client is pinged: those who wait for their turn don't answer.
-const pingLate = 10 * time.Minute
+const pingLate = 24 * time.Hour
 
 // startServer starts the real server as a user would, with a state directory on disk. Config is a
 // configuration file, "" for none.
