@@ -12,7 +12,7 @@ import (
 func flat(s *scene) error {
 	n := slices.Min(s.opt.conns)
 	var servers []*process
-	var each []float64 // lock's memory
+	var each []float64                // lock's memory
 	for _, held := range s.opt.held { // all before anybody else connects: it takes long
 		p, err := s.server("LOCKTOPUS_LIMITS_ABANDONED_PER_ADDRESS=10000000")
 		if err != nil {
