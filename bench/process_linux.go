@@ -22,9 +22,9 @@ import (
 )
 
 const (
-	startTime = 10 * time.Second // for a process to listen
-	stopTime  = 5 * time.Second  // for a process to end by itself
-	tailLines = 80               // of a process's log are shown when it fails
+	startTime = time.Minute     // for a process to listen: a large plugin is compiled first
+	stopTime  = 5 * time.Second // for a process to end by itself
+	tailLines = 80              // of a process's log are shown when it fails
 )
 
 // cores says where the two sides run.
