@@ -242,7 +242,6 @@ func unworded(m *wire.V2Message) *wire.V2Message {
 }
 
 func (c *conn) hear(text, last string) {
-	text = strings.Replace(text, `,"ahead":0`, "", 1)
 	c.told = append(c.told, text+last)
 }
 
