@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -60,7 +61,7 @@ func (y *toy) Open(c wsnet.Conn, r *wsnet.Request) *wsnet.Refusal {
 	q, err := url.ParseQuery(r.RawQuery)
 	ms, errMS := strconv.ParseUint(q.Get("abandon-timeout-ms"), 10, 31)
 	space := q.Get("namespace")
-	if bad := err != nil || errMS != nil || space == "" || strings.ContainsAny(space, "\n\xff") || r.Path != "/v1"; bad && y.flaw != "upgrades anything" {
+	if bad := err != nil || errMS != nil || space == "" || strings.Contains(space, "\n") || !utf8.ValidString(space) || r.Path != "/v1"; bad && y.flaw != "upgrades anything" {
 		return &wsnet.Refusal{Status: 400, Body: "no"}
 	}
 	y.mu.Lock()

@@ -277,7 +277,9 @@ func (c *conn) receive() (e event, err error) {
 			e.end, err = readClose(payload)
 			return e, err
 		default:
-			msg, begun = append(msg, payload...), !h.Fin
+			if msg, begun = append(msg, payload...), !h.Fin; len(msg) > answerBytesMax {
+				return e, fmt.Errorf("the server sent a message of more than %d bytes", answerBytesMax)
+			}
 			if !begun && !utf8.Valid(msg) {
 				return e, errors.New("the server sent a text that is no UTF-8")
 			}

@@ -24,7 +24,6 @@ const (
 	reset                 // closes with a reset
 	ping                  // wants a pong
 	standStill            // all clients look whether anything has arrived that nobody expects
-	acts
 )
 
 // Step is what one client does. The zero values of what an act doesn't need say nothing.

@@ -172,16 +172,14 @@ func (a answer) String() string {
 
 // parseAnswer reads a message of the server, which must be an answer of the protocol.
 func parseAnswer(text string) (a answer, err error) {
-	var raw struct{ ID, Action, State *string }
-	dec := json.NewDecoder(strings.NewReader(text))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&raw); err != nil || dec.More() || raw.ID == nil || raw.Action == nil || raw.State == nil {
+	var raw map[string]string
+	if err := json.Unmarshal([]byte(text), &raw); err != nil || len(raw) != 3 {
 		return a, fmt.Errorf("%s is no answer of protocol v1", shorten(text))
 	}
-	a.action, a.state = *raw.Action, *raw.State
-	a.id, err = strconv.ParseUint(*raw.ID, 10, 63)
-	if err != nil || strconv.FormatUint(a.id, 10) != *raw.ID || a.id == 0 {
-		return a, fmt.Errorf("%q is no id", *raw.ID)
+	a.action, a.state = raw["action"], raw["state"]
+	a.id, err = strconv.ParseUint(raw["id"], 10, 63)
+	if err != nil || strconv.FormatUint(a.id, 10) != raw["id"] || a.id == 0 {
+		return a, fmt.Errorf("%q is no id, in %s", raw["id"], shorten(text))
 	}
 	if kind := (answer{0, a.action, a.state}); !slices.Contains(answers, kind) {
 		return a, fmt.Errorf("%s is no answer of protocol v1", shorten(text))
