@@ -20,7 +20,6 @@ type lock struct {
 	next, prev uint32 // in a queue of the session's, while it waits
 	note       uint32
 	state      wire.V2State // V2Enqueued, V2Acquired or V2Upgrading
-	changed    wire.V2State // what became of its last upgrade or downgrade
 	leave      bool         // it leaves the queue when the attachment is gone
 	permits    bool         // it has slots once it is acquired
 }

@@ -471,7 +471,7 @@ func TestASessionsWay(t *testing.T) {
 	w.do(b, request(wire.V2Renew, 4, 0))
 	w.pass(400)
 	w.detach(b)
-	b = w.resume(b, secretOf("s2", 0), secretOf("s2", 1))
+	w.resume(b, secretOf("s2", 0), secretOf("s2", 1))
 	w.pass(500)
 	w.end()
 }
