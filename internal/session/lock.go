@@ -20,6 +20,8 @@ type lock struct {
 	next, prev uint32 // in a queue of the session's, while it waits
 	note       uint32
 	state      wire.V2State // V2Enqueued, V2Acquired or V2Upgrading
+	upgrade    uint64       // id of the request for its last upgrade
+	changed    wire.V2State // what became of that, or of its last downgrade
 	leave      bool         // it leaves the queue when the attachment is gone
 	permits    bool         // it has slots once it is acquired
 }
@@ -86,6 +88,9 @@ func (sp *Space) waitsNot(s *Session, l *lock) {
 	l.next, l.prev = 0, 0
 }
 
+// told is what a grant is called.
+var told = map[bool]wire.V2State{false: wire.V2Acquired, true: wire.V2Upgraded}
+
 // grant takes up what the engine has granted, to sessions' locks and to others.
 func (sp *Space) grant(grants []engine.Grant, more bool) {
 	sp.behind = more
@@ -98,12 +103,16 @@ func (sp *Space) grant(grants []engine.Grant, more bool) {
 		}
 		l := sp.locks.at(i)
 		s := sp.table[l.session]
-		if s.state != living || s.leaving && l.leave {
+		if s.state != living || s.leaving && l.leave && l.state == wire.V2Enqueued {
 			continue // its end is only a matter of time, and nobody is told that it has begun
 		}
 		sp.waitsNot(s, l)
-		sp.acquired(i, l, g.Token)
-		sp.tell(s, event{lock: l.id, token: l.token, state: wire.V2Acquired}, nil)
+		if g.Upgrade {
+			sp.upgraded(i, l, g.Token)
+		} else {
+			sp.acquired(i, l, g.Token)
+		}
+		sp.tell(s, event{lock: l.id, token: l.token, state: told[g.Upgrade]}, nil)
 	}
 	sp.granted += len(grants)
 }
@@ -140,11 +149,15 @@ func (sp *Space) end(s *Session, i uint32, l *lock, how wire.V2State, more *extr
 // end is when a lock ends, or its wait, whichever is first.
 func (l *lock) end() int64 { return min(l.waitEnd, l.leaseEnd) }
 
-// due ends what is over of a lock: its wait, or its lease.
+// due ends what is over of a lock: its wait, that of its upgrade, or its lease.
 func (sp *Space) due(s *Session, i uint32, l *lock) {
-	if l.state == wire.V2Enqueued {
+	switch {
+	case l.state == wire.V2Enqueued:
 		sp.end(s, i, l, wire.V2Timeout, nil)
-	} else {
+	case l.waitEnd < l.leaseEnd:
+		sp.tell(s, event{lock: l.id, state: wire.V2UpgradeTimeout}, nil)
+		sp.takeBack(s, i, l, wire.V2UpgradeTimeout)
+	default:
 		sp.end(s, i, l, wire.V2Expired, nil)
 	}
 }

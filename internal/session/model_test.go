@@ -2,7 +2,9 @@ package session
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,10 +59,12 @@ type mLock struct {
 	wait, lease, leaseEnd int64 // -1: none
 	leave                 bool
 	leaves                bool // it is about to
+	upgrade               uint64
+	changed               string
 }
 
 func newModel(l Limits) *model {
-	return &model{limits: l, told: map[uint64][]string{}, foreign: map[uint64]*enginetest.Request{}}
+	return &model{limits: l, locks: enginetest.Model{Reserved: math.MaxUint64}, told: map[uint64][]string{}, foreign: map[uint64]*enginetest.Request{}}
 }
 
 func (m *model) tell(conn uint64, format string, args ...any) {
@@ -105,12 +109,13 @@ func (m *model) held(l *mLock) string {
 	if !l.request.Acquired {
 		return fmt.Sprintf(`{"lock":%d,"state":"enqueued"}`, l.id)
 	}
-	return fmt.Sprintf(`{"lock":%d,"state":"acquired"%s}`, l.id, m.details(l))
+	state := map[bool]string{false: "acquired", true: "upgrading"}[l.request.Upgrading]
+	return fmt.Sprintf(`{"lock":%d,"state":"%s"%s}`, l.id, state, m.details(l))
 }
 
 // details is how an acquired lock is told.
 func (m *model) details(l *mLock) string {
-	return fmt.Sprintf(`,"token":"%d"`, l.request.Seq) + m.extras(l)
+	return fmt.Sprintf(`,"token":"%d"`, l.request.Token) + m.extras(l)
 }
 
 func (m *model) extras(l *mLock) (text string) {
@@ -245,19 +250,49 @@ func (m *model) end(s *mSession, l *mLock, how string) {
 	m.drop(s, l, how)
 }
 
+// acquire grants all that the rule grants.
 func (m *model) acquire() {
-	for _, r := range m.locks.Grantable() {
-		m.locks.Acquire(r)
-		if m.foreign[r.Owner] == r {
-			m.granted = append(m.granted, r.Owner)
-			continue
+	var waiting, upgrades []*enginetest.Request
+	for _, r := range m.locks.Alive {
+		switch {
+		case r.Upgrading && m.locks.MayUpgrade(r):
+			upgrades = append(upgrades, r)
+		case !r.Acquired && m.locks.MayHold(r):
+			waiting = append(waiting, r)
 		}
-		for _, s := range m.sessions {
-			for _, l := range s.alive {
-				if l.request == r && !l.leaves && !s.dead {
-					m.acquired(l)
-					m.event(s, l.id, "acquired", r.Seq, "")
-				}
+	}
+	for _, r := range upgrades {
+		m.locks.FinishUpgrade(r)
+	}
+	m.locks.Issue(waiting, upgrades)
+	for _, r := range waiting {
+		m.locks.Acquire(r)
+	}
+	for _, r := range m.locks.Alive {
+		if slices.Contains(waiting, r) || slices.Contains(upgrades, r) {
+			m.tellGrant(r, slices.Contains(upgrades, r))
+		}
+	}
+	if len(waiting)+len(upgrades) > 0 {
+		m.acquire()
+	}
+}
+
+func (m *model) tellGrant(r *enginetest.Request, upgrade bool) {
+	if m.foreign[r.Owner] == r {
+		m.granted = append(m.granted, r.Owner)
+		return
+	}
+	for _, s := range m.sessions {
+		for _, l := range s.alive {
+			switch {
+			case l.request != r || l.leaves || s.dead:
+			case upgrade:
+				l.wait, l.changed = -1, "upgraded"
+				m.event(s, l.id, "upgraded", r.Token, "")
+			default:
+				m.acquired(l)
+				m.event(s, l.id, "acquired", r.Token, "")
 			}
 		}
 	}
@@ -285,6 +320,12 @@ func (m *model) due() (all []dueThing) {
 			all = append(all, dueThing{s.deadline, 1, int64(n), func() { m.close(s, "expired", "", `{"error":"expired"} 3002`) }})
 		}
 		for _, l := range s.alive {
+			if l.request.Upgrading && l.wait >= 0 && l.wait <= m.now {
+				all = append(all, dueThing{l.wait, 2, int64(l.request.Seq), func() {
+					m.event(s, l.id, "upgrade_timeout", 0, "")
+					m.takeBack(l, "upgrade_timeout")
+				}})
+			}
 			if !l.request.Acquired && l.wait >= 0 && l.wait <= m.now {
 				all = append(all, dueThing{l.wait, 2, int64(l.request.Seq), func() { m.end(s, l, "timeout") }})
 			}
@@ -353,6 +394,19 @@ func (m *model) do(s *mSession, r *Request) {
 		}
 	case wire.V2Renew:
 		m.renew(s, l, r, retry)
+	case wire.V2Upgrade, wire.V2Downgrade:
+		switch {
+		case l == nil:
+			m.gone(s, r, retry)
+		case retry:
+			m.changedAgain(s, l, r)
+		case !l.request.Acquired:
+			m.no(s, r.ID, "not_acquired")
+		case r.Op == wire.V2Upgrade:
+			m.upgrade(s, l, r)
+		default:
+			m.downgrade(s, l, r)
+		}
 	case wire.V2Locks:
 		var held []string
 		for _, l := range s.alive {
@@ -376,12 +430,15 @@ func (m *model) lock(s *mSession, r *Request) {
 	}
 	request, err := m.locks.Lock(0, slices.Clone(r.Wanted))
 	if err != nil {
-		m.no(s, r.ID, map[bool]string{true: "other_limit", false: "limit"}[err.Reason == engine.OtherLimit])
+		var why *engine.RequestError
+		errors.As(err, &why)
+		m.no(s, r.ID, map[bool]string{true: "other_limit", false: "limit"}[why.Reason == engine.OtherLimit])
 		return
 	}
 	l := &mLock{id: r.ID, party: r.Party, request: request, wait: -1, lease: r.LeaseMS, leave: r.Leave}
 	if m.locks.MayHold(request) {
 		m.locks.Acquire(request)
+		request.Token = request.Seq
 		s.alive = append(s.alive, l)
 		m.acquired(l)
 		m.tell(s.conn, `{"id":%d,"state":"acquired"%s}`, r.ID, m.details(l))
@@ -457,11 +514,76 @@ func (m *model) renew(s *mSession, l *mLock, r *Request, retry bool) {
 		if r.LeaseMS >= 0 {
 			l.lease = r.LeaseMS
 		}
-		m.acquired(l)
+		l.leaseEnd = m.now + l.lease
 	}
 	lease := ""
 	if l.lease >= 0 && l.request.Acquired {
 		lease = fmt.Sprintf(`,"lease_ms":%d`, max(1, l.leaseEnd-m.now))
 	}
 	m.tell(s.conn, `{"id":%d,"lock":%d,"state":"renewed","ttl_ms":%d%s}`, r.ID, r.Lock, s.ttl, lease)
+}
+
+func (m *model) upgrade(s *mSession, l *mLock, r *Request) {
+	if _, err := m.locks.Upgrade(l.request); err != nil {
+		m.no(s, r.ID, "upgrade_conflict")
+		return
+	}
+	l.upgrade = r.ID
+	if l.request.Upgrading && m.locks.MayUpgrade(l.request) {
+		m.locks.FinishUpgrade(l.request)
+		m.locks.Issue(nil, []*enginetest.Request{l.request})
+	}
+	switch {
+	case !l.request.Upgrading:
+		l.changed = "upgraded"
+		m.tell(s.conn, `{"id":%d,"lock":%d,"state":"upgraded","token":"%d"}`, r.ID, r.Lock, l.request.Token)
+	case r.WaitMS == 0:
+		m.keep(s, mRecord{id: r.ID, error: "unavailable"})
+		m.tell(s.conn, `{"id":%d,"lock":%d,"error":"unavailable"}`, r.ID, r.Lock)
+		m.takeBack(l, l.changed)
+	default:
+		if l.wait = -1; r.WaitMS > 0 {
+			l.wait = m.now + r.WaitMS
+		}
+		m.tell(s.conn, `{"id":%d,"lock":%d,"state":"upgrading"}`, r.ID, r.Lock)
+	}
+}
+
+func (m *model) takeBack(l *mLock, how string) {
+	l.wait, l.changed, l.request.Upgrading = -1, how, false
+	m.acquire()
+}
+
+func (m *model) downgrade(s *mSession, l *mLock, r *Request) {
+	if r.Upgrade != 0 {
+		m.tell(s.conn, `{"id":%d,"lock":%d,"state":"acquired"%s}`, r.ID, r.Lock, m.details(l))
+		if l.request.Upgrading && l.upgrade == r.Upgrade {
+			m.takeBack(l, "acquired")
+		}
+		return
+	}
+	m.tell(s.conn, `{"id":%d,"lock":%d,"state":"downgraded"}`, r.ID, r.Lock)
+	if l.request.Upgrading {
+		m.takeBack(l, "downgraded")
+	}
+	l.changed = "downgraded"
+	if err := m.locks.Downgrade(l.request); err != nil {
+		panic(err)
+	}
+	m.acquire()
+}
+
+func (m *model) changedAgain(s *mSession, l *mLock, r *Request) {
+	switch state := l.changed; {
+	case s.recall(r.ID).error != "" || state == "" && !l.request.Upgrading:
+		m.recall(s, r, r.ID)
+	case l.request.Upgrading:
+		m.tell(s.conn, `{"id":%d,"lock":%d,"state":"upgrading"}`, r.ID, r.Lock)
+	case state == "upgraded":
+		m.tell(s.conn, `{"id":%d,"lock":%d,"state":"upgraded","token":"%d"}`, r.ID, r.Lock, l.request.Token)
+	case state == "acquired":
+		m.tell(s.conn, `{"id":%d,"lock":%d,"state":"acquired"%s}`, r.ID, r.Lock, m.details(l))
+	default:
+		m.tell(s.conn, `{"id":%d,"lock":%d,"state":"%s"}`, r.ID, r.Lock, state)
+	}
 }

@@ -2,7 +2,9 @@ package session
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -119,50 +121,61 @@ var steps = map[string]func(p *player){
 	"a leases": func(p *player) {
 		p.ask(0, with(lockRequest(p.client(0).c.nextID, write("x")), func(r *Request) { r.WaitMS, r.LeaseMS = 0, 400 }))
 	},
-	"a releases":  func(p *player) { p.ask(0, request(wire.V2Release, p.client(0).c.nextID, p.alive(0, 0))) },
-	"b releases":  func(p *player) { p.ask(1, request(wire.V2Release, p.client(1).c.nextID, p.alive(1, 0))) },
-	"a renews":    func(p *player) { p.ask(0, request(wire.V2Renew, p.client(0).c.nextID, p.alive(0, 0))) },
-	"a again":     func(p *player) { p.again(0, 0) },
-	"b again":     func(p *player) { p.again(1, 0) },
-	"b loses":     func(p *player) { p.lose(1) },
-	"b resumes":   func(p *player) { p.resume(1) },
-	"b's welcome": func(p *player) { p.lostWelcome(1) },
-	"a resumes":   func(p *player) { p.resume(0) },
-	"a says bye":  func(p *player) { p.ask(0, request(wire.V2Bye, p.client(0).c.nextID, 0)) },
-	"some time":   func(p *player) { p.pass(400) },
-	"a session's": func(p *player) { p.pass(1000) },
-	"stranger":    func(p *player) { p.stranger(read()) },
+	"a releases": func(p *player) { p.ask(0, request(wire.V2Release, p.client(0).c.nextID, p.alive(0, 0))) },
+	"b releases": func(p *player) { p.ask(1, request(wire.V2Release, p.client(1).c.nextID, p.alive(1, 0))) },
+	"a renews":   func(p *player) { p.ask(0, request(wire.V2Renew, p.client(0).c.nextID, p.alive(0, 0))) },
+	"a upgrades": func(p *player) { p.ask(0, request(wire.V2Upgrade, p.client(0).c.nextID, p.alive(0, 0))) },
+	"b upgrades": func(p *player) {
+		p.ask(1, with(request(wire.V2Upgrade, p.client(1).c.nextID, p.alive(1, 0)), func(r *Request) { r.WaitMS = 400 }))
+	},
+	"a downgrades": func(p *player) { p.ask(0, request(wire.V2Downgrade, p.client(0).c.nextID, p.alive(0, 0))) },
+	"a reads":      func(p *player) { p.ask(0, lockRequest(p.client(0).c.nextID, read("x"))) },
+	"a again":      func(p *player) { p.again(0, 0) },
+	"b again":      func(p *player) { p.again(1, 0) },
+	"b loses":      func(p *player) { p.lose(1) },
+	"b resumes":    func(p *player) { p.resume(1) },
+	"b's welcome":  func(p *player) { p.lostWelcome(1) },
+	"a resumes":    func(p *player) { p.resume(0) },
+	"a says bye":   func(p *player) { p.ask(0, request(wire.V2Bye, p.client(0).c.nextID, 0)) },
+	"some time":    func(p *player) { p.pass(400) },
+	"a session's":  func(p *player) { p.pass(1000) },
+	"stranger":     func(p *player) { p.stranger(read()) },
 }
 
-// TestEveryShortScript plays all scripts of a few steps.
+// core are the steps that longer scripts are made of.
+var core = []string{
+	"a leases", "a reads", "a releases", "a upgrades", "a resumes", "b locks", "b leaves", "b reads", "b upgrades",
+	"b again", "b loses", "b resumes", "some time", "a session's",
+}
+
+// TestEveryShortScript plays all scripts of three steps, and of four out of some.
 func TestEveryShortScript(t *testing.T) {
-	names := make([]string, 0, len(steps))
-	for name := range steps {
-		names = append(names, name)
+	playAll(t, slices.Sorted(maps.Keys(steps)), 3)
+	if !testing.Short() {
+		playAll(t, core, 4)
 	}
-	length := 4
-	if testing.Short() {
-		length = 3
-	}
+}
+
+func playAll(t *testing.T, names []string, length int) {
 	count := 0
 	script := make([]string, length)
 	var play func(n int)
 	play = func(n int) {
-		if n == length {
-			count++
-			p := newPlayer(t)
-			p.client(0)
-			p.client(1)
-			for _, name := range script {
-				steps[name](p)
+		if n < length {
+			for _, name := range names {
+				script[n] = name
+				play(n + 1)
 			}
-			p.end()
 			return
 		}
-		for _, name := range names {
-			script[n] = name
-			play(n + 1)
+		count++
+		p := newPlayer(t)
+		p.client(0)
+		p.client(1)
+		for _, name := range script {
+			steps[name](p)
 		}
+		p.end()
 	}
 	play(0)
 	t.Logf("%d scripts of %d steps", count, length)
@@ -188,30 +201,46 @@ func (p *player) randomStep(r *rand.Rand) {
 			q.LeaseMS = int64(r.IntN(300))
 		}
 		p.ask(k, q)
-	case n < 65:
+	case n < 64:
 		p.ask(k, request(wire.V2Locks, id, 0))
-	case n < 66:
+	case n < 65:
 		p.ask(k, request(wire.V2Bye, id, 0))
-	case n < 73:
+	case n < 74:
+		p.randomUpgrade(r, k)
+	case n < 80:
 		p.again(k, r.IntN(9))
-	case n < 78:
+	case n < 84:
 		p.lose(k)
-	case n < 85:
+	case n < 88:
 		if r.IntN(2) == 0 {
 			p.lose(k)
 		}
 		p.resume(k)
-	case n < 87:
-		p.lostWelcome(k)
 	case n < 89:
+		p.lostWelcome(k)
+	case n < 90:
 		p.twin.resume(c.c, "a guess", "another")
-	case n < 92:
+	case n < 93:
 		p.stranger(p.randomResource(r))
 	case n < 97:
 		p.pass(int64(r.IntN(1 << r.IntN(11))))
 	default:
 		p.passAtOnce(int64(r.IntN(1 << r.IntN(11))))
 	}
+}
+
+func (p *player) randomUpgrade(r *rand.Rand, k int) {
+	q := request(wire.V2Upgrade, p.client(k).c.nextID, p.alive(k, r.IntN(5)))
+	if r.IntN(3) == 0 {
+		q.WaitMS = int64(r.IntN(300) * r.IntN(2))
+	}
+	if r.IntN(3) == 0 {
+		q.Op, q.WaitMS = wire.V2Downgrade, wire.V2None
+		if l := p.client(k).c.model.lock(q.Lock); l != nil {
+			q.Upgrade = l.upgrade * uint64(r.IntN(2))
+		}
+	}
+	p.ask(k, q)
 }
 
 func (p *player) randomLock(r *rand.Rand, id uint64) Request {

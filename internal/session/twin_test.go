@@ -350,6 +350,7 @@ func (w *twin) lockForeign(owner uint64, rs []engine.Resource) {
 		require.Equal(w.t, w.model.locks.MayHold(r), placed.Acquired, "%s", w)
 		if placed.Acquired {
 			w.model.locks.Acquire(r)
+			r.Token = r.Seq
 		}
 	}
 	w.compare()
