@@ -7,8 +7,7 @@
 //
 // A Space holds the sessions of a namespace. A session owns locks and outlives connections; the
 // connection that it is reached by at the moment, if any, is its attachment. A lock is one request for
-// a set of paths, waiting or acquired, called by the id of the request that asked for it. A party is one
-// who waits: the locks of one party belong together where deadlocks are looked for. What happens to a
+// a set of paths, waiting or acquired, called by the id of the request that asked for it. What happens to a
 // lock without a request is an event; a session's events are numbered without a gap. An end is the
 // state that a lock has last. A failure is what an attachment is told before it is closed.
 //
@@ -49,8 +48,6 @@
 //     one that has ended is on no list by which it could be found.
 //   - A lease, a wait or a session that is over at the time of a call is over for that call, whether or
 //     not Tick has come to it. Where the ends of a lock and of a wait fall on one moment, the lock's comes first.
-//   - A lock that waits while its party has others is looked at before it stays in the queue: if it would
-//     close a cycle of waiting parties it never waits. So there are no such cycles.
 //   - When no session is left, no memory is held for any.
 //
 // # What it costs
@@ -63,5 +60,7 @@
 // # What it won't do
 //
 // It doesn't judge who may do what: a request comes with the judgement, as a Refusal. It doesn't limit the
-// number of sessions, nor memory: it tells how much there is. It knows nothing of durability.
+// number of sessions, nor memory: it tells how much there is. It knows nothing of durability. It looks for
+// no deadlocks (parties are counted and nothing more), says nothing of who is in a request's way, and
+// refuses inspect, watch and unwatch.
 package session

@@ -197,7 +197,8 @@ func TestV2MessagesAreTheProtocols(t *testing.T) {
 	for want, m := range map[string]V2Message{
 		`{"id":7,"state":"acquired","token":"41"}`:                                 {ID: 7, State: V2Acquired, Token: 41},
 		`{"id":7,"state":"acquired","token":"18446744073709551615","slots":[0,2]}`: {ID: 7, State: V2Acquired, Token: 1<<64 - 1, Slots: []uint32{0, 2}},
-		`{"id":7,"state":"enqueued"}`:                                              {ID: 7, State: V2Enqueued},
+		`{"id":7,"state":"enqueued","ahead":0}`:                                    {ID: 7, State: V2Enqueued},
+		`{"id":7,"state":"enqueued"}`:                                              {ID: 7, State: V2Enqueued, Ahead: V2None},
 		`{"id":7,"state":"unavailable","blockers":[` + b + `,` + s + `]}`:          {ID: 7, State: V2Unavailable, Blockers: []V2Blocker{blocker, stranger}},
 		`{"id":7,"state":"deadlock","cycle":[` + b + `]}`:                          {ID: 7, State: V2Deadlock, Cycle: []V2Blocker{blocker}},
 		`{"id":7,"state":"denied","plugin":"acl","code":-7,"message":"no"}`:        {ID: 7, State: V2Denied, Plugin: []byte("acl"), Code: -7, Message: []byte("no")},

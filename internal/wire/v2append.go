@@ -43,7 +43,7 @@ func AppendV2(dst []byte, m *V2Message) []byte {
 
 // appendRest appends what few messages have.
 func appendRest(dst []byte, start int, m *V2Message) []byte {
-	if m.State == V2Enqueued && m.Ahead > 0 {
+	if m.State == V2Enqueued && m.ID != 0 && m.Ahead != V2None {
 		dst = append(dst, `,"ahead":`...)
 		dst = strconv.AppendInt(dst, int64(m.Ahead), 10)
 	}

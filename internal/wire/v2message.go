@@ -137,7 +137,7 @@ type V2Message struct {
 
 	Token    uint64
 	Slots    []uint32
-	Ahead    int   // V2Enqueued: how many are ahead; 0: nobody has counted
+	Ahead    int   // V2Enqueued; V2None: nobody has counted
 	TTLMS    int64 // V2Renewed
 	LeaseMS  int64 // of a lock that has a lease
 	Blockers []V2Blocker
