@@ -76,15 +76,11 @@ func (c *Client) usable(d time.Duration) time.Duration {
 // endOverdue ends locks that the server may have given to others. It is told, in case that it hasn't.
 // c.mu is held.
 func (c *Client) endOverdue(now time.Duration, next *time.Duration) {
-	end := c.heard + c.usable(c.ttl)
 	for id, l := range c.locks {
 		if l.state != heldLock {
 			continue
 		}
-		until := end
-		if l.lease > 0 {
-			until = min(until, l.leased+c.usable(l.lease))
-		}
+		until := l.until()
 		if now < until {
 			sooner(next, until)
 			continue

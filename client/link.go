@@ -185,6 +185,7 @@ func (c *Client) reconcile(m *message) {
 			l.end(&LostError{State: "gone", Message: "it ended while there was no connection"})
 		case info.State != "enqueued" && l.state == waitingLock:
 			l.acquired(info.Token, info.Slots)
+			l.begun(c.heard, &message{LeaseMS: info.LeaseMS})
 		}
 	}
 }

@@ -17,7 +17,7 @@ const (
 type Lock struct {
 	c       *Client
 	request request       // as it was asked for
-	until   time.Time     // when waiting ends; zero: never
+	patient time.Time     // when waiting ends; zero: never
 	lease   time.Duration // zero: as long as the session
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
@@ -28,7 +28,8 @@ type Lock struct {
 	state   lockState
 	token   uint64
 	slots   []uint32
-	leased  time.Duration // when the last thing was sent that began its lease
+	leased  time.Duration // when the last thing was sent that the server has answered with what is left of its lease
+	left    time.Duration // which was that much
 	err     error         // why it will never be acquired
 	upgrade *upgrade      // nil: none waits
 }
@@ -63,7 +64,7 @@ func (c *Client) acquire(ctx context.Context, items []Item, now bool) (*Lock, er
 	if now {
 		l.request.WaitMS = milliseconds(0)
 	} else if until, ok := ctx.Deadline(); ok {
-		l.until = until
+		l.patient = until
 	}
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	c.mu.Lock()
@@ -87,8 +88,8 @@ func (c *Client) acquire(ctx context.Context, items []Item, now bool) (*Lock, er
 // begin asks for the lock, again where the session is another one than before. c.mu is held.
 func (l *Lock) begin() {
 	r := l.request
-	if !l.until.IsZero() {
-		r.WaitMS = milliseconds(waitFor(time.Until(l.until)))
+	if !l.patient.IsZero() {
+		r.WaitMS = milliseconds(waitFor(time.Until(l.patient)))
 	}
 	q := l.c.begin(&r, nil)
 	l.id, q.lock = q.ID, l
@@ -107,7 +108,7 @@ func (l *Lock) answered(q *call, m *message) {
 	case "acquired":
 		l.c.locks[l.id] = l
 		l.acquired(m.Token, m.Slots)
-		l.leased = q.sent
+		l.begun(q.sent, m)
 	case "enqueued":
 		l.c.locks[l.id] = l
 	default:
@@ -119,10 +120,27 @@ func (l *Lock) answered(q *call, m *message) {
 	}
 }
 
+// begun notes how long the lease lasts from when something was sent. A retry may be answered when much of it is
+// over. c.mu is held.
+func (l *Lock) begun(sent time.Duration, m *message) {
+	if l.lease > 0 {
+		l.leased, l.left = sent, min(l.lease, time.Duration(m.LeaseMS)*time.Millisecond)
+	}
+}
+
+// until is when a lock that is held ends unless the server is heard. c.mu is held.
+func (l *Lock) until() time.Duration {
+	end := l.c.heard + l.c.usable(l.c.ttl)
+	if l.lease > 0 {
+		end = min(end, l.leased+l.c.usable(l.left))
+	}
+	return end
+}
+
 // acquired makes it a lock that is held. c.mu is held.
 func (l *Lock) acquired(token uint64, slots []uint32) {
 	l.state, l.token, l.slots = heldLock, token, slots
-	l.leased = l.c.heard
+	l.leased, l.left = l.c.heard, l.lease
 	close(l.settled)
 	l.c.look()
 }
@@ -135,6 +153,7 @@ func (l *Lock) happened(m *message) {
 			return
 		}
 		l.acquired(m.Token, m.Slots)
+		l.begun(l.c.heard, m)
 		if l.lease > 0 {
 			l.askRenewal(nil)
 		}
@@ -250,11 +269,7 @@ func (l *Lock) Deadline() time.Duration {
 	if l.state != heldLock {
 		return 0
 	}
-	until := l.c.heard + l.c.usable(l.c.ttl)
-	if l.lease > 0 {
-		until = min(until, l.leased+l.c.usable(l.lease))
-	}
-	return max(0, until-l.c.now())
+	return max(0, l.until()-l.c.now())
 }
 
 // Release gives the lock up and waits for the server's word. It returns nil if the lock was held until now,
@@ -315,7 +330,7 @@ func (l *Lock) askRenewal(told func(error)) {
 	q.take = func(m *message) {
 		err := refusal(m)
 		if err == nil {
-			l.leased = max(l.leased, q.sent)
+			l.begun(q.sent, m)
 		}
 		if told != nil {
 			told(err)

@@ -23,7 +23,7 @@ export class Lock {
   #state: State = "waiting";
   #token = 0n;
   #slots: number[] = [];
-  #leased = 0;
+  #leaseEnd = Infinity;
   #began = performance.now();
   #over = new AbortController();
   #settle!: { resolve: (lock: Lock) => void; reject: (cause: unknown) => void };
@@ -64,8 +64,7 @@ export class Lock {
   /** @internal When the lock is over unless the server is heard; never while it waits. */
   get until(): number {
     if (this.#state !== "held") return Infinity;
-    const { lease } = this.options;
-    return Math.min(this.client.until, lease === undefined ? Infinity : this.#leased + this.client.usable(lease));
+    return Math.min(this.client.until, this.#leaseEnd);
   }
 
   /** @internal */
@@ -112,14 +111,20 @@ export class Lock {
   }
 
   /** @internal Makes it a lock that is held. */
-  granted(m: { token?: string; slots?: number[] }, since: number): void {
+  granted(m: { token?: string; slots?: number[]; lease_ms?: number }, since: number): void {
     if (this.#state !== "waiting") return;
     this.#state = "held";
     this.#token = BigInt(m.token ?? 0);
     this.#slots = m.slots ?? [];
-    this.#leased = since;
+    this.#begun(m, since);
     this.#settle.resolve(this);
     this.client.tend();
+  }
+
+  /** Notes how long the lease lasts from when something was sent: a retry may be answered when much of it is over. */
+  #begun(m: { lease_ms?: number }, since: number): void {
+    const { lease } = this.options;
+    if (lease !== undefined) this.#leaseEnd = since + this.client.usable(Math.min(lease, m.lease_ms ?? 0));
   }
 
   /** @internal */
@@ -184,7 +189,7 @@ export class Lock {
         (m, call) => {
           const error = refusal(m);
           if (error) return reject(error);
-          this.#leased = Math.max(this.#leased, call.sent ?? 0);
+          this.#begun(m, call.sent ?? 0);
           resolve();
         },
         reject,

@@ -38,6 +38,7 @@ export interface Message {
   state?: string;
   token?: string;
   slots?: number[];
+  lease_ms?: number;
   change?: string;
   next?: string;
   notice?: string;
