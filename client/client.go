@@ -102,7 +102,7 @@ type Client struct {
 // protocol and names the namespace: ws://HOST:PORT/v2?namespace=NAME, or wss://. The context is for the
 // first connection only: when that fails, so does Dial; later ones are made behind the caller's back.
 func Dial(ctx context.Context, address string, options *Options) (*Client, error) {
-	if err := checkAddress(address); err != nil {
+	if err := CheckAddress(address); err != nil {
 		return nil, err
 	}
 	return dial(ctx, address, options, clock)
@@ -127,7 +127,8 @@ func dial(ctx context.Context, address string, options *Options, now func() time
 	return c, nil
 }
 
-func checkAddress(address string) error {
+// CheckAddress says what is wrong with an address, if anything, without connecting to it.
+func CheckAddress(address string) error {
 	u, err := url.Parse(address)
 	switch {
 	case err != nil:

@@ -63,11 +63,10 @@ func (d *dialFlags) address(p process) (string, error) {
 	if d.fault != nil {
 		return "", d.fault
 	}
-	if d.url != "" {
-		return d.url, nil
-	}
-	if url := p.getenv(envURL); url != "" {
-		return url, nil
+	for _, url := range []string{d.url, p.getenv(envURL)} {
+		if url != "" {
+			return url, client.CheckAddress(url)
+		}
 	}
 	return "", fmt.Errorf("name the server and the namespace: --url 'ws://127.0.0.1:9009/v2?namespace=NAME', or %s in the environment", envURL)
 }

@@ -55,7 +55,7 @@ func (p process) runCommand(args []string) int {
 	}
 	address, err := f.address(p)
 	if err != nil {
-		return p.misused("run", "locktopus run: %v", err)
+		return p.misused("run", "locktopus run: %s", said(err))
 	}
 	program, code, err := lookCommand(f.command[0])
 	if err != nil {
