@@ -178,7 +178,7 @@ func (m *model) check(t *testing.T, r *rules, p []string) {
 func TestRulesAreWhatTheirModelSays(t *testing.T) {
 	random := testseed.Rand(t)
 	taken := 0
-	for taken < 300 {
+	for taken < 100 {
 		m := randomModel(random)
 		r, fault := m.read(t)
 		if fault != "" {
@@ -197,7 +197,7 @@ func TestAliasesAreRefusedOnlyIfTheyGoInCircles(t *testing.T) {
 	random := testseed.Rand(t)
 	words := []string{"a", "b", "c", "a/b", "b/a", "a/b/c", "c/c"}
 	circles := 0
-	for range 2000 {
+	for range 500 {
 		m := &model{NFC: new(bool), Aliases: map[string]string{}}
 		for range 1 + random.IntN(4) {
 			m.Aliases[words[random.IntN(len(words))]] = words[random.IntN(len(words))]

@@ -109,7 +109,7 @@ func TestTextsHaveTheFormThatUnicodeSays(t *testing.T) {
 	} {
 		rules := reading(t, config)
 		all, joining := rules.odd()
-		for range 100_000 {
+		for range 30_000 {
 			text := randomText(random, all, joining)
 			got := rules.form(t, text)
 			if got != want(text) {
