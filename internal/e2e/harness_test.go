@@ -3,7 +3,6 @@ package e2e
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,12 +25,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// listens is for the start of a server. Built with the race detector, one compiles a plugin in Go for many seconds.
+const listens = 5 * time.Minute
+
 // setup says how a server is started; the zero value is a plain one with a state directory of its own.
 type setup struct {
 	config   string        // TOML
 	stateDir string        // "": a fresh one
 	env      []string      // NAME=value, besides the test's own
-	within   time.Duration // it must listen; 0: patience
+	within   time.Duration // it must listen; listens if that is longer
 }
 
 // server is one process of the program under test.
@@ -90,7 +92,7 @@ func start(t testing.TB, s setup) *server {
 	case srv.addr = <-srv.log.listening:
 	case <-srv.gone:
 		t.Fatalf("the server ended before it listened: %v\n%s", srv.cmd.ProcessState, srv.log)
-	case <-time.After(cmp.Or(s.within, patience)):
+	case <-time.After(max(s.within, listens)):
 		t.Fatalf("the server doesn't listen\n%s", srv.log)
 	}
 	return srv
