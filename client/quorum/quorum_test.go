@@ -1,0 +1,140 @@
+package quorum_test
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/locktopus-project/locktopus/v2/client"
+	"github.com/locktopus-project/locktopus/v2/client/quorum"
+	"github.com/locktopus-project/locktopus/v2/internal/fence"
+	"github.com/locktopus-project/locktopus/v2/internal/server"
+	"github.com/locktopus-project/locktopus/v2/internal/session"
+	"github.com/locktopus-project/locktopus/v2/wsnet"
+)
+
+func soon(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// serve starts so many independent servers.
+func serve(t testing.TB, n int) (servers []*server.Server, addresses []string) {
+	t.Cleanup(func() { goleak.VerifyNone(t) })
+	for range n {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		s, err := server.New(server.Options{
+			Listener: ln, Fence: fence.Memory(), Log: slog.New(slog.DiscardHandler), Loops: 1, Version: "test",
+			Settings: server.Settings{
+				Net: wsnet.DefaultLimits(), Sessions: session.Defaults, SessionsMax: 100, Namespaces: 10, NamespaceName: 64,
+				MemoryBytes: 1 << 30, Abandoned: 1000, AbandonMax: time.Hour, Origins: []string{"*"},
+			},
+		})
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = s.Close() }) // some tests close it before
+		servers = append(servers, s)
+		addresses = append(addresses, "ws://"+ln.Addr().String()+"/v2?namespace=test")
+	}
+	return servers, addresses
+}
+
+func dial(t testing.TB, addresses []string) *quorum.Quorum {
+	q, err := quorum.Dial(soon(t), addresses, &client.Options{TTL: time.Second}, 0)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, q.Close()) })
+	return q
+}
+
+// held says on how many servers a lock is held.
+func held(l *quorum.Lock) (n int) {
+	for _, token := range l.Tokens() {
+		if token != 0 {
+			n++
+		}
+	}
+	return n
+}
+
+func TestAMajorityExcludesOthers(t *testing.T) {
+	_, addresses := serve(t, 3)
+	a, b := dial(t, addresses), dial(t, addresses)
+	lock, err := a.Lock(soon(t), client.Write("x"))
+	require.NoError(t, err)
+	require.Equal(t, 3, held(lock))
+	ctx, cancel := context.WithTimeout(soon(t), 200*time.Millisecond)
+	defer cancel()
+	_, err = b.Lock(ctx, client.Write("x", "below"))
+	require.ErrorContains(t, err, "acquired on 0 of 3 servers, 2 are needed")
+	got := make(chan *quorum.Lock)
+	go func() {
+		l, err := b.Lock(soon(t), client.Write("x"))
+		if err != nil {
+			t.Error(err)
+		}
+		got <- l
+	}()
+	require.NoError(t, lock.Release(soon(t)))
+	next := <-got
+	require.NoError(t, next.Context().Err())
+	require.NoError(t, next.Release(soon(t)))
+}
+
+// TestALockOutlivesAServerAndNotTwo loses one server, with which the lock goes on, and then another.
+func TestALockOutlivesAServerAndNotTwo(t *testing.T) {
+	servers, addresses := serve(t, 3)
+	q := dial(t, addresses)
+	lock, err := q.Lock(soon(t), client.Write("x"))
+	require.NoError(t, err)
+	require.Equal(t, 3, held(lock))
+	require.NoError(t, servers[0].Close())
+	part, err := client.Dial(soon(t), addresses[1], nil)
+	require.NoError(t, err)
+	defer part.Close()
+	<-time.After(1500 * time.Millisecond) // longer than a session lives without its server
+	require.NoError(t, lock.Context().Err())
+	_, err = part.TryLock(soon(t), client.Write("x"))
+	require.Error(t, err, "still held there")
+	require.NoError(t, servers[1].Close())
+	<-lock.Context().Done()
+	require.ErrorIs(t, context.Cause(lock.Context()), quorum.ErrMinority)
+	require.ErrorIs(t, lock.Release(soon(t)), quorum.ErrMinority)
+}
+
+func TestAMinorityIsNoQuorum(t *testing.T) {
+	servers, addresses := serve(t, 3)
+	require.NoError(t, servers[0].Close())
+	require.NoError(t, servers[2].Close())
+	_, err := quorum.Dial(soon(t), addresses, nil, 0)
+	require.ErrorContains(t, err, "1 of 3 servers reached, 2 are needed")
+}
+
+// TestWhatIsNotEnoughIsGivenBack: one server is gone and another has granted the lock to somebody else, so that
+// there is no majority, and nothing of the attempt stays on the third.
+func TestWhatIsNotEnoughIsGivenBack(t *testing.T) {
+	servers, addresses := serve(t, 3)
+	q := dial(t, addresses)
+	other, err := client.Dial(soon(t), addresses[2], nil)
+	require.NoError(t, err)
+	defer other.Close()
+	require.NoError(t, servers[1].Close())
+	taken, err := other.Lock(soon(t), client.Write("x"))
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(soon(t), 300*time.Millisecond)
+	defer cancel()
+	_, err = q.Lock(ctx, client.Write("x"))
+	require.ErrorContains(t, err, "acquired on 1 of 3 servers, 2 are needed")
+	first, err := client.Dial(soon(t), addresses[0], nil)
+	require.NoError(t, err)
+	defer first.Close()
+	back, err := first.Lock(soon(t), client.Write("x"))
+	require.NoError(t, err)
+	require.NoError(t, back.Release(soon(t)))
+	require.NoError(t, taken.Release(soon(t)))
+}
