@@ -173,6 +173,12 @@ var flat = []struct {
 	{"locks are released in no order, down to none", 1000, 300_000, emptied},
 	{"a node of many children is locked and released", 1, 300_000, aboveChildren},
 	{"a slice of a release with waiters behind it", 20_000, 1_000_000, sliced},
+	{"upgrade and downgrade beside held locks", 0, 300_000, changedBeside},
+	{"upgrade and downgrade ahead of waiting requests", 1, 300_000, changedAhead},
+	{"an upgrade that waits for one of many readers, and is cancelled", 2, 300_000, upgradeOfOne},
+	{"a page of an inspection", 200, 300_000, inspected},
+	{"the first blockers in a queue", 50, 300_000, firstBlockers},
+	{"a deadlock is looked for beside held locks", 0, 300_000, soughtBeside},
 }
 
 func own(path ...any) []Resource {
@@ -352,4 +358,97 @@ func sliced(t *testing.T, n int) (c calls) {
 		c.count(t, func() { _, more = e.Advance() })
 	}
 	return c[:len(c)-1] // the last one has what the others left
+}
+
+// changing upgrades and downgrades a request, again and again.
+func changing(t *testing.T, e *Engine, h Handle) (c calls) {
+	for range rounds {
+		for _, change := range []func(Handle) (Changed, error){e.Upgrade, e.Downgrade} {
+			c.count(t, func() {
+				out, err := change(h)
+				require.True(t, err == nil && !out.Pending && len(out.Grants) == 0)
+			})
+		}
+	}
+	return c
+}
+
+func changedBeside(t *testing.T, n int) calls {
+	e := holding(t, n)
+	return changing(t, e, mustLock(t, e, []Resource{resource(Read, "held", "1", "mine")}))
+}
+
+func changedAhead(t *testing.T, n int) calls {
+	e := New(Limits{}, 0)
+	h := mustLock(t, e, []Resource{resource(Read, "busy", "path")})
+	for range n {
+		mustLock(t, e, own("busy", "path"))
+	}
+	return changing(t, e, h)
+}
+
+func upgradeOfOne(t *testing.T, n int) (c calls) {
+	e, queue := queued(t, n, []Resource{resource(Read, "busy", "path")})
+	for i := range rounds {
+		h := queue[i%len(queue)]
+		c.count(t, func() {
+			out, err := e.Upgrade(h)
+			require.True(t, err == nil && out.Pending)
+		})
+		c.count(t, func() {
+			_, err := e.CancelUpgrade(h)
+			require.NoError(t, err)
+		})
+	}
+	return c
+}
+
+func inspected(t *testing.T, n int) (c calls) {
+	e, queue := queued(t, n, own("busy", "path"))
+	path := [][]byte{[]byte("busy")}
+	_, from, _ := e.Inspect(path, Cursor{}, 100)
+	for i := range rounds {
+		c.count(t, func() {
+			views, _, more := e.Inspect(path, from, 50)
+			require.True(t, len(views) == 50 && more)
+		})
+		if i < 40 {
+			mustRelease(t, e, queue[i])
+		}
+	}
+	return c
+}
+
+func firstBlockers(t *testing.T, n int) (c calls) {
+	e, queue := queued(t, n, own("busy", "path"))
+	for range rounds {
+		c.count(t, func() {
+			found, more, err := e.Blockers(queue[n], 10)
+			require.True(t, len(found) == 10 && more && err == nil)
+		})
+		c.count(t, func() {
+			ahead, more, err := e.Ahead(queue[n], 10)
+			require.True(t, ahead == 10 && more && err == nil)
+		})
+	}
+	return c
+}
+
+// everybody is a party of its own and waits for its last request.
+type everybody struct{ last Handle }
+
+func (everybody) Party(owner uint64) uint64                     { return owner }
+func (p everybody) Waiting(_ uint64, handles []Handle) []Handle { return append(handles, p.last) }
+
+func soughtBeside(t *testing.T, n int) (c calls) {
+	e := holding(t, n)
+	mustLock(t, e, own("mine"))
+	who := everybody{mustLock(t, e, own("mine"))}
+	for range rounds {
+		c.count(t, func() {
+			cycle, done := e.Cycle(7, who, 1000)
+			require.True(t, done && len(cycle) == 0)
+		})
+	}
+	return c
 }

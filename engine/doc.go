@@ -36,6 +36,10 @@
 //     with a sequence number below any such token. A downgrade changes no token.
 //   - No number is given twice, as a sequence number or as a token, nor one above what SetReserved
 //     allows. A grant that would need one waits until more are allowed.
+//   - A deadlock is a set of parties none of which gets on even if everybody else gives up what he has
+//     and wants; a party that waits is taken to give up nothing. Cycle misses none that a party is in a
+//     cycle of, and invents none; it may say that it doesn't know, after as many steps as it is allowed.
+//     There can be none as long as each party has one request at a time.
 //   - When no request is alive, no node and no entry is held.
 //
 // One call grants a bounded number of entries, or takes back as many (see below). When it gives way to
@@ -81,6 +85,15 @@
 //
 // A downgrade turns write entries into read entries, in place, or drops them where the request has both.
 //
+// Who is in a request's way stands in the lists that its entries conflict with, before its own place.
+// Blockers and Ahead read them from the front. Cycle goes on from each that it finds to what that one's
+// party waits for, and remembers how far it has read each list, so that a queue is read once and not once
+// for each that stands in it. As long as nobody waits for room in a pool of permits, coming back to the
+// party that it began with is a deadlock. A permit waits for room and not for somebody: there all whom
+// the party depends on are taken to be stuck, and then those are let go, again and again, whom the others
+// don't hold up. Inspect finds all who have something below a node by their intentions on it, and all who
+// cover it by the reads and writes on the nodes above.
+//
 // # Invariants
 //
 //   - In each list the granted entries are the first ones. The sequence numbers of the others increase,
@@ -106,12 +119,17 @@
 // Lock and Release take constant time per path segment, however long the queues are and however
 // much else is held: only the removal of a head can give way, or of the second of two that are granted;
 // each entry is granted once, but for those that upgrades take back; and the tree's edges are in a hash
-// table that grows and shrinks by a bucket at a time. So do upgrades and downgrades. Slots take a step
-// per bit of the limit. Nothing is allocated in a steady state. The hash is seeded at random, and
-// nothing that can be observed depends on it.
+// table that grows and shrinks by a bucket at a time. So do upgrades and downgrades, but for what upgrades
+// take back. Slots take a step per bit of the limit. Nothing is allocated in a steady state. The hash is
+// seeded at random, and nothing that can be observed depends on it.
+//
+// Answers about requests have a bound, too. Blockers and Ahead look at 2^14 entries of others at most,
+// Inspect at 2^10 and eight for each request that it may show, Cycle at as many as it is allowed. Besides,
+// each of them goes through the resources of the requests that it is asked about and that it tells of.
 //
 // # What it won't do
 //
 // It doesn't time out or renew; patterns mean nothing to it; a request never gets or loses a path; it
-// detects no deadlock (there is none while each party has one request at a time); it isn't safe for concurrent use: whoever owns an engine makes one call at a time.
+// finds a deadlock only when it is asked, and does nothing about it; it isn't safe for concurrent use:
+// whoever owns an engine makes one call at a time.
 package engine

@@ -92,6 +92,7 @@ type request struct {
 const (
 	isSpecial = 1 << iota // it has a special
 	upgrading             // its upgrade is pending
+	seen                  // by the search that is being made
 )
 
 // leaving is the pending count of a request that is being released: its own entries may be granted
@@ -128,6 +129,9 @@ type Engine struct {
 	promised uint64 // numbers that this call will draw
 	grants   []Grant
 	order    []uint32 // scratch of checkPermits
+	view     *view    // scratch of answers about requests; nil until somebody asks
+
+	largeView bool // it is worth giving back
 
 	acquired, resources, upgrades int
 	seed                          maphash.Seed
@@ -330,8 +334,8 @@ func (e *Engine) finish() (grants []Grant, more bool) {
 			e.acquire(q)
 		}
 	}
-	if e.requests.live() == 0 && cap(e.grants)+cap(e.order) > keptScratch {
-		e.grants, e.order = nil, nil
+	if e.requests.live() == 0 && (cap(e.grants)+cap(e.order) > keptScratch || e.largeView) {
+		e.grants, e.order, e.view, e.largeView = nil, nil, nil, false
 	}
 	return grants, e.backlog.head|e.ready.head != 0
 }

@@ -30,7 +30,10 @@ func step(w *enginetest.Twin, c enginetest.Call) (err error) {
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
-	_, err = w.Do(c)
+	if _, err = w.Do(c); err == nil {
+		w.Engine.Check()
+		err = w.Ask()
+	}
 	w.Engine.Check()
 	return err
 }

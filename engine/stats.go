@@ -36,7 +36,7 @@ func (e *Engine) Stats() Stats {
 	}
 	s.Capacity += e.requests.heldBytes() + e.entries.heldBytes() + e.nodes.heldBytes() +
 		e.permits.heldBytes() + e.extras.heldBytes() + e.blocks.heldBytes() + e.edges.heldBytes() +
-		e.specials.heldBytes() + e.lines.heldBytes() +
+		e.specials.heldBytes() + e.lines.heldBytes() + e.view.heldBytes() +
 		int64(cap(e.grants))*int64(unsafe.Sizeof(Grant{})) + int64(cap(e.order))*4
 	return s
 }

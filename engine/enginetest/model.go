@@ -314,3 +314,111 @@ func (m *Model) limitOf(rs []engine.Resource, i int) uint32 {
 	}
 	panic("enginetest: a permit isn't among its own request's")
 }
+
+// Blockers are the requests that directly hold up another one, by sequence number.
+func (m *Model) Blockers(r *Request) (found []*Request) {
+	for _, o := range m.Alive {
+		if o != r && (m.inConflict(o, r) || len(m.poolsBehind(o, r)) > 0) {
+			found = append(found, o)
+		}
+	}
+	return found
+}
+
+// inConflict says whether a request waits for another one because of a conflict.
+func (m *Model) inConflict(o, r *Request) bool {
+	switch {
+	case r.Upgrading:
+		return o.Acquired && anyConflict(o.Resources, r.newWrites())
+	case r.Acquired:
+		return false
+	}
+	return (o.Acquired || o.Seq < r.Seq) && anyConflict(o.target(), r.Resources)
+}
+
+// poolsBehind are the permits of a request that have no room and come behind some of another one.
+func (m *Model) poolsBehind(o, r *Request) (permits []int) {
+	for i, p := range r.Resources {
+		if r.Acquired || o.Seq > r.Seq || p.Mode != engine.Permit || m.weightBefore(r, p.Path, i)+uint64(p.Weight) <= uint64(p.Limit) {
+			continue
+		}
+		if slices.ContainsFunc(o.Resources, func(a engine.Resource) bool { return a.Mode == engine.Permit && samePath(a.Path, p.Path) }) {
+			permits = append(permits, i)
+		}
+	}
+	return permits
+}
+
+// Deadlocked says whether a party, as names says of requests, is in a cycle of parties that hold each
+// other up for good: by a conflict, or by permits before one that would have no room even if all went
+// that belong to others.
+func (m *Model) Deadlocked(party uint64, name func(*Request) uint64) bool {
+	stuck := map[uint64]bool{}
+	for _, r := range m.Alive {
+		stuck[name(r)] = name(r) != 0
+	}
+	for changed := true; changed; {
+		changed = false
+		for p := range stuck {
+			if stuck[p] && len(m.waitsFor(p, name, stuck)) == 0 {
+				stuck[p], changed = false, true
+			}
+		}
+	}
+	reached := m.waitsFor(party, name, stuck)
+	for k := 0; k < len(reached); k++ {
+		for _, p := range m.waitsFor(reached[k], name, stuck) {
+			if !slices.Contains(reached, p) {
+				reached = append(reached, p)
+			}
+		}
+	}
+	return stuck[party] && slices.Contains(reached, party)
+}
+
+// waitsFor are the stuck parties that hold up another one.
+func (m *Model) waitsFor(party uint64, name func(*Request) uint64, stuck map[uint64]bool) (others []uint64) {
+	for _, r := range m.Alive {
+		if name(r) != party {
+			continue
+		}
+		for _, o := range m.Alive {
+			held := m.inConflict(o, r)
+			for _, i := range m.poolsBehind(o, r) {
+				held = held || m.short(r, i, name, stuck)
+			}
+			if p := name(o); held && p != party && stuck[p] && !slices.Contains(others, p) {
+				others = append(others, p)
+			}
+		}
+	}
+	return others
+}
+
+// short says whether the stuck parties' permits alone leave no room for resource i of a request.
+func (m *Model) short(r *Request, i int, name func(*Request) uint64, stuck map[uint64]bool) bool {
+	rest := Model{}
+	for _, o := range m.Alive {
+		if o == r || stuck[name(o)] {
+			rest.Alive = append(rest.Alive, o)
+		}
+	}
+	return rest.weightBefore(r, r.Resources[i].Path, i)+uint64(r.Resources[i].Weight) > uint64(r.Resources[i].Limit)
+}
+
+// Shown are the resources of a request that meet a path, as a View shows them.
+func (r *Request) Shown(path [][]byte) (rs []engine.Resource) {
+	for _, a := range r.Resources {
+		n := min(len(a.Path), len(path))
+		covered := func(b engine.Resource) bool {
+			return samePath(a.Path, b.Path) && a.Mode == engine.Read && b.Mode != engine.Read
+		}
+		doubled := func(b engine.Resource) bool {
+			return samePath(a.Path, b.Path) && a.Mode == b.Mode && a.Mode != engine.Permit
+		}
+		if samePath(a.Path[:n], path[:n]) && !slices.ContainsFunc(r.Resources, covered) && !slices.ContainsFunc(rs, doubled) {
+			rs = append(rs, a)
+		}
+	}
+	return rs
+}
