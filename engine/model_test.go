@@ -17,11 +17,28 @@ func play(t testing.TB, calls []enginetest.Call, limits engine.Limits, slice int
 	w := enginetest.NewTwin(limits)
 	w.Engine.SetSlice(slice)
 	for i, c := range calls {
-		if err := step(w, c); err != nil {
+		err := step(w, c)
+		if err == nil && i%4 == 0 {
+			err = ask(w)
+		}
+		if err != nil {
 			t.Fatalf("slice %d, after\n%s%v", slice, enginetest.Format(calls[:i+1]), err)
 		}
 	}
 	return w
+}
+
+// ask compares all answers about requests; asking changes nothing.
+func ask(w *enginetest.Twin) error {
+	before := w.Engine.Stats()
+	err := w.Ask()
+	w.Engine.Check()
+	after := w.Engine.Stats()
+	after.Capacity = before.Capacity
+	if err == nil && before != after {
+		err = fmt.Errorf("asking has changed %+v to %+v", before, after)
+	}
+	return err
 }
 
 func step(w *enginetest.Twin, c enginetest.Call) (err error) {
@@ -30,10 +47,7 @@ func step(w *enginetest.Twin, c enginetest.Call) (err error) {
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
-	if _, err = w.Do(c); err == nil {
-		w.Engine.Check()
-		err = w.Ask()
-	}
+	_, err = w.Do(c)
 	w.Engine.Check()
 	return err
 }
@@ -168,7 +182,7 @@ func (n *enumerator) below(calls []enginetest.Call, alive []int) {
 }
 
 // last plays a whole script, with the invariants checked at its end: those that it begins with are
-// scripts of their own.
+// scripts of their own. After all but the longest ones it asks about requests, too.
 func (n *enumerator) last(calls []enginetest.Call) {
 	w := enginetest.NewTwin(engine.Limits{})
 	w.Engine.SetSlice(n.slice)
@@ -178,6 +192,9 @@ func (n *enumerator) last(calls []enginetest.Call) {
 			_, err = w.Do(c)
 		} else {
 			err = step(w, c)
+			if err == nil && len(calls) < n.depth {
+				err = ask(w)
+			}
 		}
 		if err != nil {
 			n.t.Fatalf("slice %d, after\n%s%v", n.slice, enginetest.Format(calls[:i+1]), err)

@@ -17,19 +17,25 @@ func (t *Twin) Ask() error {
 		return nil
 	}
 	paths := [][][]byte{nil}
+	add := func(p [][]byte) {
+		if !slices.ContainsFunc(paths, func(o [][]byte) bool { return samePath(o, p) }) {
+			paths = append(paths, p)
+		}
+	}
 	for i, r := range t.requests {
 		if r == nil {
 			continue
 		}
 		for _, a := range r.Resources {
-			paths = append(paths, a.Path, append(slices.Clone(a.Path), []byte("a")))
+			add(a.Path)
+			add(append(slices.Clone(a.Path), []byte("a")))
 		}
 		if err := t.askOf(t.handles[i], r); err != nil {
 			return err
 		}
 	}
 	for _, p := range paths {
-		for _, most := range []int{1000, 1, 3} {
+		for _, most := range []int{1000, 2} {
 			if err := t.inspect(p, most); err != nil {
 				return fmt.Errorf("inspect %q, %d at a time: %w", p, most, err)
 			}
