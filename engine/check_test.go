@@ -41,6 +41,7 @@ func (e *Engine) Check() {
 	must(s.Bytes < s.Capacity, "%d bytes are used of %d", s.Bytes, s.Capacity)
 	must(s.Bytes <= e.limits.Bytes || e.More(), "%d bytes are used, allowed are %d", s.Bytes, e.limits.Bytes)
 	must(e.floor <= e.last, "the floor is %d, the last number %d", e.floor, e.last)
+	equal("numbers that are promised and not given", e.promised, 0)
 	must(s.Requests <= e.limits.Requests, "%d requests", s.Requests)
 }
 

@@ -108,8 +108,6 @@ const keptScratch = 64
 // Engine is one namespace. Make it with New. Not safe for concurrent use.
 type Engine struct {
 	last     uint64 // the highest number that was given, as a sequence number or as a token
-	floor    uint64 // the highest one that was given as a token
-	reserved uint64 // the highest one that may be given
 	limits   Limits
 	requests slab[request]
 	entries  slab[entry]
@@ -117,25 +115,31 @@ type Engine struct {
 	permits  slab[permit]
 	extras   slab[extra]
 	blocks   slab[block]
-	specials slab[special]
-	lines    slab[line]
 	edges    edges
 	root     uint32 // the node of the empty path; zero: nothing is locked
 	backlog  list2  // nodes whose promotion was cut short
 	ready    list2  // lines whose requests needn't wait any longer
-	short    uint32 // the line of those that wait for numbers to be reserved; zero: nobody
 	slice    int    // the constant; tests lower it
 	budget   int    // what this call may still grant
-	promised uint64 // numbers that this call will draw
 	grants   []Grant
 	order    []uint32 // scratch of checkPermits
-	view     *view    // scratch of answers about requests; nil until somebody asks
 
-	largeView bool // it is worth giving back
+	acquired, resources int
 
-	acquired, resources, upgrades int
-	seed                          maphash.Seed
-	secret                        [5]uint64
+	floor    uint64 // the highest number that was given as a token
+	reserved uint64 // the highest number that may be given
+	careful  uint64 // requests below it may be held when they have all they want: the floor; any while upgrades are pending
+	upgrades int    // pending
+	specials slab[special]
+	lines    slab[line]
+	short    uint32 // the line of those that wait for numbers to be reserved; zero: nobody
+	promised uint64 // numbers that this call will draw
+
+	view      *view // scratch of answers about requests; nil until somebody asks
+	largeView bool  // it is worth giving back
+
+	seed   maphash.Seed
+	secret [5]uint64
 }
 
 // list2 is a FIFO with both its ends.
@@ -190,11 +194,16 @@ func (e *Engine) Release(h Handle) (out Released, err error) {
 	out.Owner, out.Seq, out.Acquired = q.owner, q.seq, q.pending == 0
 	if out.Acquired {
 		e.acquired--
-		out.Token = e.token(q)
+		out.Token = q.seq
 	}
 	e.resources -= int(q.resources)
-	e.leave(q, out.Acquired)
-	if q.flags != 0 {
+	if q.flags == 0 {
+		e.leave(q, q.permits, out.Acquired)
+	} else {
+		if out.Acquired {
+			out.Token = e.token(q)
+		}
+		e.leave(q, e.firstPermit(q), out.Acquired)
 		e.endSpecial(q)
 	}
 	q.entries = 0
@@ -273,9 +282,7 @@ func (e *Engine) living(h Handle) *request {
 	return q
 }
 
-func (e *Engine) begin() {
-	e.grants, e.budget, e.promised = e.grants[:0], e.slice, 0
-}
+func (e *Engine) begin() { e.grants, e.budget = e.grants[:0], e.slice }
 
 // granted counts down a request one of whose entries or permits was granted.
 func (e *Engine) granted(r uint32) {
@@ -284,7 +291,7 @@ func (e *Engine) granted(r uint32) {
 		return
 	}
 	token := q.seq
-	if e.upgrades > 0 || token < e.floor {
+	if token < e.careful {
 		if e.held(r, q) {
 			return
 		}
@@ -292,7 +299,18 @@ func (e *Engine) granted(r uint32) {
 			token = 0
 		}
 	}
-	e.grants = append(e.grants, Grant{Handle: handleOf(r, q.seq), Owner: q.owner, Seq: q.seq, Token: token})
+	e.addGrant(r, q, token, false)
+}
+
+// addGrant writes a grant where it stays, field by field: as with Released, a copy would stall.
+func (e *Engine) addGrant(r uint32, q *request, token uint64, upgrade bool) {
+	n := len(e.grants)
+	if n == cap(e.grants) {
+		e.grants = slices.Grow(e.grants, 1)
+	}
+	e.grants = e.grants[:n+1]
+	g := &e.grants[n]
+	g.Handle, g.Owner, g.Seq, g.Token, g.Upgrade = handleOf(r, q.seq), q.owner, q.seq, token, upgrade
 }
 
 // held says that a request which has all it wants must wait in a line nevertheless.

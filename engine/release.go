@@ -1,9 +1,9 @@
 package engine
 
 // leave removes all that a request placed, from below, and grants what it held back.
-func (e *Engine) leave(q *request, acquired bool) {
+func (e *Engine) leave(q *request, permits uint32, acquired bool) {
 	q.pending = leaving
-	for i := e.firstPermit(q); i != 0; {
+	for i := permits; i != 0; {
 		i = e.leavePermit(i, acquired)
 	}
 	for i := q.entries; i != 0; {
@@ -22,7 +22,9 @@ func (e *Engine) remove(i uint32, en *entry) {
 	if en.prev == 0 && l.tail == i { // alone, as nearly always
 		*l = list{}
 	} else {
-		opens = n.waited() && e.inTheWay(l, i, en)
+		if opens = en.prev == 0 && en.next == l.wait; !opens { // not just handed on
+			opens = n.waited() && e.inTheWay(l, i, en)
+		}
 		e.unlink(l, i, en)
 	}
 	at := en.node

@@ -56,7 +56,7 @@ func (e *Engine) settleSpecial(q *request) {
 func (e *Engine) endSpecial(q *request) {
 	if q.flags&upgrading != 0 {
 		q.flags &^= upgrading
-		e.upgrades--
+		e.countUpgrades(-1)
 	}
 	e.stepOut(q.permits)
 	e.wake(q.permits)

@@ -1,5 +1,7 @@
 package engine
 
+import "math"
+
 // A request's token is its sequence number unless an upgrade has overtaken it: then some of those
 // that it conflicts with may have a higher one already. The floor is the highest number that was
 // given as a token of its own, and whoever is acquired with a sequence number below it gets a new
@@ -23,8 +25,19 @@ func (e *Engine) draw() uint64 {
 		panic("engine: a token that wasn't reserved")
 	}
 	e.last++
+	e.promised--
 	e.floor = e.last
+	e.countUpgrades(0)
 	return e.last
+}
+
+// countUpgrades counts pending upgrades, and follows with what they mean for others.
+func (e *Engine) countUpgrades(more int) {
+	e.upgrades += more
+	e.careful = e.floor
+	if e.upgrades > 0 {
+		e.careful = math.MaxUint64
+	}
 }
 
 // issue draws the token of a grant. The grants of one call don't conflict with each other, so that

@@ -244,7 +244,7 @@ func (e *Engine) claim(r uint32, q *request) {
 	s := e.specialOf(r, q)
 	s.claims, s.base = q.entries, base
 	q.flags |= upgrading
-	e.upgrades++
+	e.countUpgrades(1)
 }
 
 // claimPath enters a write on a node, and intentions above it up to where the request has one. They
@@ -298,7 +298,7 @@ func (e *Engine) tryUpgrade(r uint32, q *request) {
 		return
 	}
 	e.upgraded(q)
-	e.grants = append(e.grants, Grant{Handle: handleOf(r, q.seq), Owner: q.owner, Seq: q.seq, Upgrade: true})
+	e.addGrant(r, q, 0, true)
 }
 
 // lineAlone is a new line in which one request stands.
@@ -312,7 +312,7 @@ func (e *Engine) lineAlone(r uint32, q *request) uint32 {
 // upgraded ends a pending upgrade, and looks again at those that it held.
 func (e *Engine) upgraded(q *request) {
 	q.flags &^= upgrading
-	e.upgrades--
+	e.countUpgrades(-1)
 	e.wake(q.permits)
 }
 
