@@ -93,6 +93,26 @@ func (e *Engine) Look(h Handle) (View, error) {
 	return v.views[0], nil
 }
 
+// Reads are the paths that a request reads, each once, also of what it writes as well: an upgrade turns no
+// others into writes. Those of permits alone aren't among them. They are the engine's memory and good
+// until the next call of any method. The only error is ErrStale.
+func (e *Engine) Reads(h Handle) ([]Resource, error) {
+	q := e.living(h)
+	if q == nil {
+		return nil, ErrStale
+	}
+	v := e.look()
+	for i := q.entries; i != 0; {
+		en := e.entries.at(i)
+		if en.mode() == read && en.owner&forPermits == 0 {
+			v.resources = append(v.resources, Resource{Mode: Read, Path: e.pathOf(en.node)})
+		}
+		i = en.sibling
+	}
+	e.settleView()
+	return v.resources, nil
+}
+
 // Cursor is where Inspect goes on. The zero Cursor is the beginning.
 type Cursor struct {
 	list    int       // in the order of the walk

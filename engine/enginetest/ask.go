@@ -67,11 +67,34 @@ func (t *Twin) askOf(h engine.Handle, r *Request) error {
 	if few, more, _ := t.Engine.Blockers(h, 1); len(few) != min(1, len(want)) || more != (len(want) > 1) {
 		return fmt.Errorf("blockers of %d: got %v, %v of %d", r.Seq, few, more, len(want))
 	}
+	if err := t.reads(h, r); err != nil {
+		return err
+	}
 	v, err := t.Engine.Look(h)
 	if err != nil {
 		return err
 	}
 	return t.view(v, r, nil)
+}
+
+// reads checks that what an upgrade may turn into writes is told, and nothing that the request doesn't read.
+func (t *Twin) reads(h engine.Handle, r *Request) error {
+	got, err := t.Engine.Reads(h)
+	if err != nil {
+		return err
+	}
+	for k, a := range got {
+		on := func(b engine.Resource) bool { return samePath(a.Path, b.Path) }
+		if a.Mode != engine.Read || !slices.ContainsFunc(r.Resources, on) || slices.ContainsFunc(got[:k], on) {
+			return fmt.Errorf("reads of %d: got %v", r.Seq, FormatResources(got))
+		}
+	}
+	for _, w := range r.newWrites() {
+		if !slices.ContainsFunc(got, func(b engine.Resource) bool { return samePath(w.Path, b.Path) }) {
+			return fmt.Errorf("reads of %d: got %v, without %v", r.Seq, FormatResources(got), w)
+		}
+	}
+	return nil
 }
 
 // blocker checks that one is that request, and that its pair is one that conflicts.

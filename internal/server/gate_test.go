@@ -151,21 +151,21 @@ func isRefusal(said string) bool {
 }
 
 // gains are all requests of version 2, and whether plugins are to be asked about them. What they aren't asked
-// about gives nobody a lock or a look at what is another's.
+// about gives nobody a lock or a look at what is another's. The client has the lock 1 when it sends them.
 var gains = map[string]bool{
-	helloV2:                            false, // they are asked who it is
-	writeV2:                            true,
-	`{"op":"release","id":1,"lock":1}`: false,
-	`{"op":"renew","id":1}`:            false,
-	`{"op":"upgrade","id":1,"lock":1}`: true,
-	`{"op":"downgrade","id":1,"lock":1,"resources":[{"type":"read","path":["a"]}]}`: false,
-	`{"op":"locks","id":1}`:               false, // one's own
-	`{"op":"inspect","id":1,"path":[]}`:   true,
-	`{"op":"watch","id":1,"path":[]}`:     true,
-	`{"op":"unwatch","id":1,"watch":1}`:   false,
-	`{"op":"bye","id":1}`:                 false,
-	`{"op":"force-release","id":1}`:       false, // there is no such thing
-	`{"op":"lock","id":1,"resources":[]}`: false,
+	helloV2: false, // they are asked who it is
+	`{"op":"lock","id":2,"resources":[{"type":"write","path":["b"]}]}`:              true,
+	`{"op":"release","id":2,"lock":1}`:                                              false,
+	`{"op":"renew","id":2}`:                                                         false,
+	`{"op":"upgrade","id":2,"lock":1}`:                                              true,
+	`{"op":"downgrade","id":2,"lock":1,"resources":[{"type":"read","path":["a"]}]}`: false,
+	`{"op":"locks","id":2}`:                                                         false, // one's own
+	`{"op":"inspect","id":2,"path":[]}`:                                             true,
+	`{"op":"watch","id":2,"path":[]}`:                                               true,
+	`{"op":"unwatch","id":2,"watch":1}`:                                             false,
+	`{"op":"bye","id":2}`:                                                           false,
+	`{"op":"force-release","id":2}`:                                                 false, // there is no such thing
+	`{"op":"lock","id":2,"resources":[]}`:                                           false,
 }
 
 // TestRequestsOfV2ThatGainSomethingAreJudged, or refused before that. A new one needs a line above.
@@ -174,18 +174,22 @@ func TestRequestsOfV2ThatGainSomethingAreJudged(t *testing.T) {
 		require.True(t, strings.Contains(fmt.Sprint(gains), `"op":"`+op.String()+`"`), "%s: who gains what by it?", op)
 	}
 	for request, gain := range gains {
-		if !gain {
-			continue
-		}
-		j := &fakeJudge{active: true, request: func(*host.Request) host.Verdict { return host.Verdict{} }}
+		verdict := allowed
+		j := &fakeJudge{active: true, request: func(*host.Request) host.Verdict { return verdict }}
 		n := j.serve(settingsV2())
 		c := n.connectV2(t)
 		c.say(helloV2)
-		c.heard()
+		c.say(lockOn(1, "read", "a", ""))
+		require.Contains(t, c.heard()[1], `"acquired"`)
+		verdict = host.Verdict{}
 		c.say(request)
 		said := strings.Join(c.heard(), "\n")
-		require.True(t, isRefusal(said), "%s: %s", request, said)
-		require.True(t, j.requests == 1 || strings.Contains(said, `"error":"malformed"`), "%s: %s", request, said)
+		if gain {
+			require.True(t, isRefusal(said), "%s: %s", request, said)
+			require.True(t, j.requests == 2 || strings.Contains(said, `"error":"malformed"`), "%s: %s", request, said)
+		} else {
+			require.Equal(t, 1, j.requests, "%s: %s", request, said)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -88,7 +89,7 @@ func (w *worker) messageV2(c wsnet.Conn, sess *connection, msg []byte) {
 		w.malformed(c, sess, errSecondHello)
 	case a.session == nil:
 		w.malformed(c, sess, errNoHello)
-	case r.Op == wire.V2Upgrade, r.Op == wire.V2Downgrade, r.Op == wire.V2Inspect, r.Op == wire.V2Watch, r.Op == wire.V2Unwatch:
+	case r.Op == wire.V2Inspect, r.Op == wire.V2Watch, r.Op == wire.V2Unwatch:
 		w.malformed(c, sess, fmt.Errorf("op: this server doesn't know %q yet", r.Op))
 	default:
 		w.do(c, sess, &r)
@@ -327,10 +328,44 @@ func (w *worker) refuseV2(sess *connection, q *session.Request) *session.Refusal
 			return &session.Refusal{Code: wire.V2TryLater, Text: errNoMemory.text}
 		}
 		return w.judgeV2(sess, host.Lock)
+	case wire.V2Upgrade:
+		if w.s.memory.Load() >= w.s.settings.Load().MemoryBytes {
+			return &session.Refusal{Code: wire.V2TryLater, Text: errNoMemory.text}
+		}
+		return w.judgeUpgrade(sess, q)
 	case wire.V2Inspect:
 		return w.judgePath(sess, q, host.Inspect)
 	case wire.V2Watch:
 		return w.judgePath(sess, q, host.Watch)
+	}
+	return nil
+}
+
+const otherMeaning = "the server's plugins don't take this lock's paths for what they took them for when it was locked: release it and lock again"
+
+// judgeUpgrade has plugins judge the writes that an upgrade makes of a lock's reads, as if they were asked for
+// by a lock request.
+func (w *worker) judgeUpgrade(sess *connection, q *session.Request) *session.Refusal {
+	if !w.judges() {
+		return nil
+	}
+	sess.ns.mu.Lock()
+	w.resources = sess.ns.space.Reads(sess.v2.session, sess.v2.id, &q.V2Request, w.resources[:0])
+	sess.ns.mu.Unlock()
+	if len(w.resources) == 0 {
+		return nil
+	}
+	for i := range w.resources {
+		w.resources[i].Mode = engine.Write
+	}
+	known := slices.Clone(w.resources)
+	if no := w.judgeV2(sess, host.Lock); no != nil {
+		return no
+	}
+	for i := range known {
+		if !slices.EqualFunc(known[i].Path, w.resources[i].Path, bytes.Equal) {
+			return &session.Refusal{Code: wire.V2NotAllowed, Text: otherMeaning}
+		}
 	}
 	return nil
 }

@@ -2,10 +2,36 @@ package session
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/locktopus-project/locktopus/v2/engine"
 	"github.com/locktopus-project/locktopus/v2/internal/wire"
 )
+
+// Reads appends to dst what an upgrade would turn into writes: for whoever has to judge that before it is
+// done. There is nothing to judge of a retry, or of a lock that isn't there. The paths are copies. Between
+// this and Do only requests of the same attachment change a lock's reads.
+func (sp *Space) Reads(s *Session, attachment uint64, r *wire.V2Request, dst []engine.Resource) []engine.Resource {
+	if s.attachment != attachment || s.state != living || r.ID <= s.lastID {
+		return dst
+	}
+	i := s.roster.find(r.Lock)
+	if i == 0 {
+		return dst
+	}
+	reads, err := sp.engine.Reads(sp.locks.at(i).handle)
+	if err != nil {
+		panic("session: a lock is not in its engine: " + err.Error())
+	}
+	for _, x := range reads {
+		path := make([][]byte, len(x.Path))
+		for k, segment := range x.Path {
+			path[k] = slices.Clone(segment)
+		}
+		dst = append(dst, engine.Resource{Mode: engine.Read, Path: path})
+	}
+	return dst
+}
 
 // upgrade makes writes of a lock's reads, now or later.
 func (sp *Space) upgrade(s *Session, r *Request, retry bool) {
