@@ -23,6 +23,8 @@ type namespace struct {
 	counted int64          // of its bytes, in the sum of all namespaces
 	due     time.Time      // when tick is; zero: it isn't scheduled
 	starved bool           // grants wait for ids to be reserved, and a goroutine asks for them
+	// v1 locks that an administrator has released, and why, until those who had them know it; nil: none
+	revoked map[engine.Handle]string
 
 	tick  *appointment[*namespace] // when the space has something to do
 	users int                      // connections and abandoned locks; guarded by the registry's mutex

@@ -220,23 +220,27 @@ func (s *Server) Close() error {
 // expire releases a lock whose connection has been gone for its abandon timeout.
 func (s *Server) expire(x abandonment) {
 	var fx session.Effects
-	r := s.release(x.ns, x.lock, &fx)
-	if s.settings.Load().LogLocks {
+	r, ok := s.release(x.ns, x.lock, &fx)
+	if !ok {
+		x.ns.taken(x.lock)
+	} else if s.settings.Load().LogLocks {
 		s.log.Info("abandoned lock released", "namespace", x.ns.name, "id", r.Token)
 	}
 	s.spaces.leave(x.ns)
 }
 
 // release takes a v1 request from its engine and posts the grants that follow. The caller is a user of
-// the namespace and the request's only owner, so a stale handle is a broken invariant.
-func (s *Server) release(ns *namespace, lock engine.Handle, fx *session.Effects) engine.Released {
+// the namespace and the request's only owner, so a stale handle is a broken invariant, unless an
+// administrator has released the lock: then it is false.
+func (s *Server) release(ns *namespace, lock engine.Handle, fx *session.Effects) (r engine.Released, ok bool) {
 	ns.mu.Lock()
 	r, err := ns.releaseV1(s.now(), lock, fx)
-	s.finish(ns, fx)
-	if err != nil {
+	if _, revoked := ns.revoked[lock]; err != nil && !revoked {
+		ns.mu.Unlock()
 		panic("server: a session's lock is not in its engine: " + err.Error())
 	}
-	return r
+	s.finish(ns, fx)
+	return r, err == nil
 }
 
 // account adds a namespace's memory to the sum of all. ns.mu is held.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -31,6 +32,7 @@ type attachment struct {
 	session  *session.Session // nil: it has not
 	connect  *host.Connect    // what plugins will be asked; nil: there were none, or they were asked
 	greeting *appointment[wsnet.ConnID]
+	remote   netip.AddrPort
 	id       uint64 // of the connection
 	tries    int    // hellos that failed
 	drained  bool   // it was told that the server is shutting down
@@ -58,7 +60,7 @@ func (w *worker) openV2(c wsnet.Conn, r *wsnet.Request, set *Settings) *wsnet.Re
 		w.s.sessions.give(i)
 		return &wsnet.Refusal{Status: 503, Body: err.Error()}
 	}
-	a := &attachment{id: uint64(c.ID())}
+	a := &attachment{id: uint64(c.ID()), remote: r.Remote}
 	if w.judges() {
 		a.connect = connectOf(r, &p)
 	}
@@ -176,7 +178,8 @@ func (w *worker) begin(c wsnet.Conn, sess *connection, h *wire.V2Greeting) error
 	w.s.spaceOf(ns)
 	var err error
 	sess.v2.session, err = ns.space.Open(w.s.now(), uint64(c.ID()), session.Hello{
-		ID: randomText(), Secret: []byte(randomText()), Principal: principalOf(sess), Name: h.Name, TTL: h.TTLMS,
+		ID: randomText(), Secret: []byte(randomText()), Principal: principalOf(sess), Remote: sess.v2.remote,
+		Name: h.Name, TTL: h.TTLMS,
 	}, &w.effects)
 	w.s.finish(ns, &w.effects)
 	return err
@@ -188,7 +191,8 @@ func (w *worker) resume(c wsnet.Conn, sess *connection, h *wire.V2Greeting) erro
 	w.s.spaceOf(ns)
 	var err error
 	sess.v2.session, err = ns.space.Resume(w.s.now(), uint64(c.ID()), session.Resumption{
-		ID: string(h.Session), Secret: h.Secret, New: []byte(randomText()), Principal: principalOf(sess), Event: h.Event,
+		ID: string(h.Session), Secret: h.Secret, New: []byte(randomText()), Principal: principalOf(sess), Remote: sess.v2.remote,
+		Event: h.Event,
 	}, &w.effects)
 	w.s.finish(ns, &w.effects)
 	return err

@@ -26,6 +26,7 @@ const (
 	tokenExpired = math.MaxUint64   // the client's authentication has expired
 	tokenCollect = tokenExpired - 1 // v2: there is something to tell
 	tokenNoHello = tokenExpired - 2 // v2: the client had time enough to say who it is
+	tokenRevoked = tokenExpired - 3 // v1: an administrator has released the connection's lock
 )
 
 // refusal is an error that ends a connection, and no fault of its client's protocol.
@@ -151,6 +152,11 @@ func (w *worker) Notify(c wsnet.Conn, token uint64) {
 	case tokenExpired:
 		w.expire(c, sess)
 		return
+	case tokenRevoked:
+		if err := w.bereave(sess); err != nil {
+			w.fail(c, sess, err)
+		}
+		return
 	}
 	if token < sess.id || sess.state != wire.V1Enqueued {
 		return // of a lock before, or told already: see release
@@ -259,7 +265,10 @@ func (w *worker) release(c wsnet.Conn, sess *connection) error {
 	if sess.state == wire.V1Ready {
 		return errNothingToRelease
 	}
-	released := w.s.release(sess.ns, sess.lock, &w.effects)
+	released, ok := w.s.release(sess.ns, sess.lock, &w.effects)
+	if !ok {
+		return w.bereave(sess)
+	}
 	if released.Acquired && sess.state == wire.V1Enqueued {
 		sess.id = released.Token
 		w.tell(c, sess, wire.V1Lock, wire.V1Acquired)
@@ -321,6 +330,9 @@ func (w *worker) hangUp(c wsnet.Conn, sess *connection, code uint16, reason stri
 
 // part takes a session's lock from it.
 func (w *worker) part(c wsnet.Conn, sess *connection) {
+	if sess.state != wire.V1Ready && w.bereave(sess) != nil {
+		return
+	}
 	if sess.state == wire.V1Acquired && sess.abandon > 0 {
 		w.s.spaces.share(sess.ns)
 		w.s.abandoned.add(time.Now().Add(sess.abandon), abandonment{ns: sess.ns, lock: sess.lock, from: sess.from})

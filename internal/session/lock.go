@@ -62,6 +62,9 @@ func (s *Session) queueOf(l *lock) *queue {
 
 // waits puts a lock on its list.
 func (sp *Space) waits(s *Session, i uint32, l *lock) {
+	if l.state == wire.V2Enqueued {
+		s.queued++
+	}
 	q := s.queueOf(l)
 	l.prev, l.next = q.tail, 0
 	if l.prev == 0 {
@@ -74,6 +77,9 @@ func (sp *Space) waits(s *Session, i uint32, l *lock) {
 
 // waitsNot takes it off.
 func (sp *Space) waitsNot(s *Session, l *lock) {
+	if l.state == wire.V2Enqueued {
+		s.queued--
+	}
 	q := s.queueOf(l)
 	if l.prev == 0 {
 		q.head = l.next

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"net/netip"
 	"unsafe"
 
 	"github.com/locktopus-project/locktopus/v2/internal/wire"
@@ -24,6 +25,8 @@ type Session struct {
 	id        string
 	name      []byte
 	principal string
+	remote    netip.AddrPort // where its client is, or was when it had an attachment last
+	born      int64
 	number    uint64 // in the order of their beginnings
 	slot      uint32
 	timer     uint32 // place in timers
@@ -43,6 +46,7 @@ type Session struct {
 	roster  roster
 	waiting queue
 	leavers queue
+	queued  int            // locks that aren't acquired
 	parties map[uint64]int // of its locks by their parties, but for party 0
 	kept    records
 	events  events
@@ -78,8 +82,9 @@ type Hello struct {
 	ID        string        // in no other session's use, ever
 	Secret    wire.V2Secret // nobody can guess it
 	Principal string
-	Name      []byte // of the client's own choice
-	TTL       int64  // asked for, in milliseconds; wire.V2None: not
+	Remote    netip.AddrPort // for people
+	Name      []byte         // of the client's own choice
+	TTL       int64          // asked for, in milliseconds; wire.V2None: not
 }
 
 // ErrName refuses a name that is too long.
@@ -93,7 +98,7 @@ func (sp *Space) Open(now int64, attachment uint64, h Hello, fx *Effects) (*Sess
 	}
 	sp.born++
 	s := &Session{
-		id: h.ID, name: clean(append([]byte(nil), h.Name...)), principal: h.Principal, number: sp.born,
+		id: h.ID, name: clean(append([]byte(nil), h.Name...)), principal: h.Principal, remote: h.Remote, number: sp.born,
 		secret: sha256.Sum256(h.Secret), attachment: attachment, ttl: sp.limits.ttl(h.TTL),
 	}
 	if sp.byID == nil {
@@ -105,6 +110,7 @@ func (sp *Space) Open(now int64, attachment uint64, h Hello, fx *Effects) (*Sess
 	sp.byID[s.id] = s
 	s.slot = sp.seat(s)
 	sp.begin(now, s, fx)
+	s.born = sp.now
 	sp.hear(s)
 	sp.setSessionTimer(s)
 	sp.welcome(s, h.Secret)
@@ -151,6 +157,7 @@ type Resumption struct {
 	Secret    wire.V2Secret // as the client knows it
 	New       wire.V2Secret // that replaces it
 	Principal string
+	Remote    netip.AddrPort
 	Event     uint64 // the last one that the client has seen
 }
 
@@ -171,7 +178,7 @@ func (sp *Space) Resume(now int64, attachment uint64, r Resumption, fx *Effects)
 	sp.part(s)
 	s.before, s.hasBefore = sha256.Sum256(r.Secret), true
 	s.secret = sha256.Sum256(r.New)
-	s.attachment, s.woken = attachment, false
+	s.attachment, s.woken, s.remote = attachment, false, r.Remote
 	sp.caller = s
 	sp.hear(s)
 	sp.welcome(s, r.New)

@@ -383,7 +383,7 @@ func broken(sp *Space) (rules []string) {
 		}
 		must(uint32(slot) == s.slot, "a session knows its slot")
 		must((s.state == living) == (sp.byID[s.id] == s), "those that live are found")
-		parties, last := map[uint64]int{}, uint64(0)
+		parties, last, queued := map[uint64]int{}, uint64(0), 0
 		for _, e := range s.roster.list {
 			must(e.id > last, "ids increase")
 			last = e.id
@@ -400,6 +400,9 @@ func broken(sp *Space) (rules []string) {
 			if l.state != wire.V2Acquired {
 				waiting++
 			}
+			if l.state == wire.V2Enqueued {
+				queued++
+			}
 			if l.timer != 0 {
 				timed++
 				t := sp.timers.heap[l.timer-1]
@@ -409,6 +412,7 @@ func broken(sp *Space) (rules []string) {
 			}
 		}
 		must(maps.Equal(parties, s.parties), "parties are counted")
+		must(queued == s.queued, "requests that wait are counted")
 		for _, q := range []queue{s.waiting, s.leavers} {
 			before := uint32(0)
 			for i := q.head; i != 0; i = sp.locks.at(i).next {
