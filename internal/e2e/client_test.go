@@ -46,7 +46,12 @@ type target struct {
 	origin string
 	token  string      // in the header Authorization
 	tls    *tls.Config // nil: ws, otherwise wss
+
+	version int // of the protocol; 0: 1
 }
+
+// path is that of the upgrade.
+func (to target) path() string { return fmt.Sprintf("/v%d%s", max(1, to.version), to.query) }
 
 func (s *server) target(namespace string, abandon ...time.Duration) target {
 	q := url.Values{"namespace": {namespace}}
@@ -61,7 +66,7 @@ func (to target) url() string {
 	if to.tls != nil {
 		scheme = "wss"
 	}
-	return scheme + "://" + to.addr + "/v1" + to.query
+	return scheme + "://" + to.addr + to.path()
 }
 
 func (to target) header() http.Header {

@@ -33,7 +33,7 @@ func handshake(to target) string {
 	if to.origin != "" {
 		origin = "Origin: " + to.origin + "\r\n"
 	}
-	return "GET /v1" + to.query + " HTTP/1.1\r\nHost: " + to.addr + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+	return "GET " + to.path() + " HTTP/1.1\r\nHost: " + to.addr + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" + origin + "\r\n"
 }
 
