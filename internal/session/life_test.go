@@ -141,14 +141,35 @@ func TestALostWelcomeLosesNothing(t *testing.T) {
 	require.ErrorIs(t, resume("another", "1"), ErrNoSession)
 	require.NoError(t, resume("secret", "1"))
 	require.NoError(t, resume("secret", "2"), "the welcome with 1 was lost")
-	require.ErrorIs(t, resume("1", "3"), ErrNoSession, "nobody has it")
+	require.Equal(t, "1", string(w.fx.Welcome.Secret))
+	require.ErrorIs(t, resume("2", "3"), ErrNoSession, "nobody has it")
 	w.do(s, at, request(wire.V2Renew, 1, 0)) // the attachment that failed has no effect
 	require.Equal(t, wire.V2TakenOver, w.fx.Messages[0].Error)
-	require.NoError(t, resume("2", "3"))
+	require.NoError(t, resume("1", "3"))
 	w.do(s, at, request(wire.V2Renew, 1, 0))
 	require.Equal(t, wire.V2Renewed, w.state())
-	require.ErrorIs(t, resume("2", "4"), ErrNoSession, "the client has been heard with 3")
+	require.ErrorIs(t, resume("1", "4"), ErrNoSession, "the client has been heard with 3")
 	require.NoError(t, resume("3", "4"))
+}
+
+// TestALateHelloLosesNoSession: a client gives a connection up over which its hello has not arrived, says hello
+// over another one, and the first arrives behind that. The client has the new secret, and must be able to go
+// on with it.
+func TestALateHelloLosesNoSession(t *testing.T) {
+	w := newWorld(t, Defaults)
+	s, _ := w.open(wire.V2None)
+	resume := func(at uint64, secret, fresh string) string {
+		_, err := w.space.Resume(w.now, at, Resumption{ID: s.id, Secret: wire.V2Secret(secret), New: wire.V2Secret(fresh)}, &w.fx)
+		require.NoError(t, err)
+		return string(w.fx.Welcome.Secret)
+	}
+	known := resume(3, "secret", "new")
+	resume(2, "secret", "newer") // whom nobody listens to
+	known = resume(4, known, "newest")
+	w.do(s, 4, request(wire.V2Renew, 1, 0))
+	require.Equal(t, wire.V2Renewed, w.state())
+	require.Empty(t, s.fresh, "a secret is not kept longer than it may have to be told")
+	require.Equal(t, "last", resume(5, known, "last"))
 }
 
 func TestASessionIsItsPrincipals(t *testing.T) {

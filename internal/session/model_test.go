@@ -140,7 +140,10 @@ func (m *model) resume(conn uint64, id, secret, fresh string, event int) {
 	}
 	m.tell(s.conn, `{"error":"taken_over","message":"the session has another connection now"} 3001`)
 	m.part(s)
-	s.secrets = []string{fresh, secret}
+	if secret == s.secrets[0] {
+		s.secrets = []string{fresh, secret}
+	}
+	fresh = s.secrets[0]
 	s.conn, s.deadline = conn, m.now+s.ttl
 	oldest := max(1, len(s.events)+1-m.limits.Events)
 	first := 0

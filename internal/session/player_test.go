@@ -22,16 +22,17 @@ type player struct {
 
 // client is one that knows its session, and sends what wasn't answered again.
 type client struct {
-	c       *conn
-	secrets int // that it was given
-	sent    []Request
+	c      *conn
+	secret string
+	sent   []Request
 }
 
 func newPlayer(t require.TestingT) *player { return &player{twin: newTwin(t, testLimits)} }
 
 func (p *player) client(k int) *client {
 	for len(p.clients) <= k {
-		p.clients = append(p.clients, &client{c: p.open(wire.V2None)})
+		c := p.open(wire.V2None)
+		p.clients = append(p.clients, &client{c: c, secret: c.model.secrets[0]})
 	}
 	return p.clients[k]
 }
@@ -66,21 +67,17 @@ func (p *player) alive(k, n int) uint64 {
 
 func (p *player) resume(k int) {
 	c := p.client(k)
-	id := c.c.session.ID()
-	old := c.c
-	fresh := p.twin.resume(old, secretOf(id, c.secrets), secretOf(id, c.secrets+1))
+	fresh := p.twin.resume(c.c, c.secret, fmt.Sprintf("secret-%d", len(p.conns)))
 	if fresh.gone {
 		return
 	}
-	c.secrets++
-	c.c = fresh
+	c.c, c.secret = fresh, fresh.model.secrets[0]
 }
 
 // lostWelcome is a resume whose answer is lost: the client comes again with the secret that it has.
 func (p *player) lostWelcome(k int) {
 	c := p.client(k)
-	id := c.c.session.ID()
-	fresh := p.twin.resume(c.c, secretOf(id, c.secrets), fmt.Sprintf("lost-%d", len(p.conns)))
+	fresh := p.twin.resume(c.c, c.secret, fmt.Sprintf("lost-%d", len(p.conns)))
 	if fresh.gone {
 		return
 	}

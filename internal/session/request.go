@@ -41,7 +41,7 @@ func (sp *Space) Do(now int64, s *Session, attachment uint64, r *Request, fx *Ef
 		return
 	}
 	sp.hear(s)
-	s.hasBefore = false
+	s.confirm()
 	if s.leaving {
 		sp.leaveQueues(s)
 	}

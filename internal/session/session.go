@@ -31,8 +31,9 @@ type Session struct {
 	slot      uint32
 	timer     uint32 // place in timers
 
-	secret, before [sha256.Size]byte // of before: still good, if it is anything
+	secret, before [sha256.Size]byte // before is still good, if it is anything
 	hasBefore      bool
+	fresh          wire.V2Secret // while before is good: the secret itself, to be told again
 
 	attachment uint64 // 0: none
 	woken      bool   // it has been, and will call
@@ -163,42 +164,53 @@ type Resumption struct {
 
 // Resume gives a session another attachment and welcomes it. One that it had before is taken over: it has
 // no effect any more, and is told so. The secret that was used remains good, beside the new one, until the
-// new attachment is heard: if the welcome is lost, the client can come again.
+// new attachment is heard: if the welcome is lost, the client can come again. It is told the same new one
+// then: the hello that comes second may have been sent first, and the client know the new one already.
 func (sp *Space) Resume(now int64, attachment uint64, r Resumption, fx *Effects) (*Session, error) {
 	sp.begin(now, nil, fx)
 	defer sp.finish()
 	sp.runTimers(sliceTimers)
 	s := sp.byID[r.ID]
-	if s == nil || s.deadline <= sp.now || !s.knows(r.Secret) {
+	if s == nil || s.deadline <= sp.now {
+		return nil, ErrNoSession
+	}
+	ok, again := s.knows(r.Secret)
+	if !ok {
 		return nil, ErrNoSession
 	}
 	if s.principal != r.Principal {
 		return nil, ErrPrincipal
 	}
 	sp.part(s)
-	s.before, s.hasBefore = sha256.Sum256(r.Secret), true
-	s.secret = sha256.Sum256(r.New)
+	if !again {
+		s.before, s.hasBefore = s.secret, true
+		s.secret, s.fresh = sha256.Sum256(r.New), append(wire.V2Secret(nil), r.New...)
+	}
 	s.attachment, s.woken, s.remote = attachment, false, r.Remote
 	sp.caller = s
 	sp.hear(s)
-	sp.welcome(s, r.New)
+	sp.welcome(s, s.fresh)
 	if r.Event+1 < s.events.first() {
 		fx.Welcome.FirstEvent = s.events.first()
 	}
 	s.told = min(max(r.Event, s.events.first()-1), s.events.last)
 	sp.flush(s)
+	sp.weigh(s)
 	return s, nil
 }
 
-// knows compares secrets, all of them in the same time.
-func (s *Session) knows(secret []byte) bool {
+// knows compares secrets, all of them in the same time. again: it is the one before.
+func (s *Session) knows(secret []byte) (ok, again bool) {
 	sum := sha256.Sum256(secret)
-	ok := subtle.ConstantTimeCompare(sum[:], s.secret[:])
-	if s.hasBefore {
-		ok |= subtle.ConstantTimeCompare(sum[:], s.before[:])
+	now, before := subtle.ConstantTimeCompare(sum[:], s.secret[:]), subtle.ConstantTimeCompare(sum[:], s.before[:])
+	if !s.hasBefore {
+		before = 0
 	}
-	return ok == 1
+	return now|before == 1, before == 1
 }
+
+// confirm notes that the client has the newest secret: the one before is good no more.
+func (s *Session) confirm() { s.hasBefore, s.fresh = false, nil }
 
 // part takes a session's attachment away.
 func (sp *Space) part(s *Session) {
@@ -349,7 +361,7 @@ func (sp *Space) weigh(s *Session) {
 	if s.state == over {
 		return
 	}
-	now := int64(unsafe.Sizeof(*s)) + int64(len(s.id)+len(s.name)+len(s.principal)) +
+	now := int64(unsafe.Sizeof(*s)) + int64(len(s.id)+len(s.name)+len(s.principal)+len(s.fresh)) +
 		int64(cap(s.roster.list))*int64(unsafe.Sizeof(entry{})) + int64(cap(s.kept.ring))*int64(unsafe.Sizeof(record{})) +
 		int64(len(s.events.ring))*int64(unsafe.Sizeof(event{}))
 	sp.size += now - s.size
