@@ -51,6 +51,9 @@ func (p process) fileFaults(c *config.Loaded) []fileFault {
 	if c.Server.TLS.Cert != "" {
 		_, faults = loadTLS(c.Server.TLS)
 	}
+	if _, fault := p.adminToken(&c.Config); fault != nil {
+		faults = append(faults, *fault)
+	}
 	dir, err := p.stateDir(c.State.Dir)
 	if err == nil && dir != "" {
 		err = usable(dir)

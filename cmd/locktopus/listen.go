@@ -27,26 +27,32 @@ func listen(setting string) (ln net.Listener, passed bool, err error) {
 	case len(passedOn) == 1:
 		return passedOn[0], true, nil
 	}
+	ln, err = openSocket(setting, "--listen or server.listen")
+	return ln, false, err
+}
+
+// openSocket listens where a setting says, which can be changed with that.
+func openSocket(setting, changedBy string) (net.Listener, error) {
 	network, address, err := config.SplitListen(setting)
 	if err != nil {
-		return nil, false, fmt.Errorf("server.listen %w", err)
+		return nil, fmt.Errorf("%s: the address %w", changedBy, err)
 	}
-	ln, err = net.Listen(network, address)
+	ln, err := net.Listen(network, address)
 	if network == "unix" && addressInUse(err) && clearStale(address) {
 		ln, err = net.Listen(network, address)
 	}
 	if err != nil {
-		return nil, false, listenError(setting, err)
+		return nil, listenError(setting, changedBy, err)
 	}
-	return ln, false, nil
+	return ln, nil
 }
 
-func listenError(setting string, err error) error {
+func listenError(setting, changedBy string, err error) error {
 	switch {
 	case addressInUse(err):
-		return fmt.Errorf("cannot listen on %s: another process already does (another locktopus?); stop it, or choose another address with --listen or server.listen", setting)
+		return fmt.Errorf("cannot listen on %s: another process already does (another locktopus?); stop it, or choose another address with %s", setting, changedBy)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("cannot listen on %s: this user may not; choose another address with --listen or server.listen", setting)
+		return fmt.Errorf("cannot listen on %s: this user may not; choose another address with %s", setting, changedBy)
 	}
 	if oe, ok := errors.AsType[*net.OpError](err); ok {
 		err = oe.Err

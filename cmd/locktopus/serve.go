@@ -33,6 +33,7 @@ type service struct {
 	fence   *fence.Fence
 	gate    *host.Gate // the plugins; nil before they are loaded
 	server  *server.Server
+	admin   *administration // nil: nobody listens for administrators
 	signals <-chan os.Signal
 
 	watched, polled map[string]fileState // the plugins' files as they were loaded last, and looked at last
@@ -67,7 +68,7 @@ func (s *service) run() int {
 	s.config = c
 	s.openLog()
 	defer func() { s.queue.close(s.flush) }()
-	if !s.loadCertificates() {
+	if !s.loadCertificates() || !s.loadToken() {
 		return exitConfig
 	}
 	if err := s.start(); err != nil {
@@ -164,6 +165,9 @@ func (s *service) start() error {
 	if !s.openGate(loops) {
 		return errPlugins
 	}
+	if err := s.openAdmin(); err != nil {
+		return err
+	}
 	ln, passed, err := listen(s.config.Server.Listen)
 	if err != nil {
 		return err
@@ -189,6 +193,7 @@ func (s *service) start() error {
 	if err != nil {
 		return err
 	}
+	s.serveAdmin(tc)
 	s.log.Info("listening", "address", ln.Addr().String(), "tls", tc != nil, "state_dir", s.fence.Dir(),
 		"plugins", len(s.config.Plugins), "config", s.in.Path, "version", programVersion(), "pid", os.Getpid())
 	return nil
@@ -243,11 +248,16 @@ func (s *service) reload() {
 	if !ok {
 		return
 	}
+	token, ok := s.freshToken(next)
+	if !ok {
+		return
+	}
 	if !s.loadPlugins(next) {
 		s.log.Error("nothing was reloaded: a plugin is faulty; the old plugins stay in use")
 		return
 	}
 	s.useCertificates(certs)
+	s.useToken(token)
 	s.server.Reload(settings(&next.Config))
 	s.config = next
 	s.tellChanges(changes, logLevel(next))
@@ -304,7 +314,11 @@ func (s *service) stop(sig os.Signal) int {
 	ctx, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { done <- s.server.Shutdown(ctx) }()
+	go func() {
+		err := s.server.Shutdown(ctx)
+		s.closeAdmin()
+		done <- err
+	}()
 	for {
 		select {
 		case err := <-done:

@@ -13,7 +13,14 @@ import (
 
 // checks are the rules that a tag can name. They get a string or a []string and say what it must be.
 var checks = map[string]func(any) error{
-	"listen":      func(v any) error { _, _, err := SplitListen(v.(string)); return err },
+	"listen": func(v any) error { _, _, err := SplitListen(v.(string)); return err },
+	"listen or nothing": func(v any) error {
+		if v.(string) == "" {
+			return nil
+		}
+		_, _, err := SplitListen(v.(string))
+		return err
+	},
 	"origins":     func(v any) error { return checkOrigins(v.([]string)) },
 	"plugin name": func(v any) error { return checkPluginName(v.(string)) },
 	"file":        func(v any) error { return checkFile(v.(string)) },

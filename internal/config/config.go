@@ -29,6 +29,7 @@ type Config struct {
 	Sessions Sessions `toml:"sessions"`
 	State    State    `toml:"state"`
 	Log      Log      `toml:"log"`
+	Admin    Admin    `toml:"admin"`
 	Plugins  []Plugin `toml:"plugins"` // in the order in which they are asked; at most PluginsMax
 }
 
@@ -114,6 +115,19 @@ type Log struct {
 	Clients bool   `toml:"clients"`
 	Locks   bool   `toml:"locks"`
 }
+
+// Admin is where and how administrators are heard. The token itself is no setting: see TokenVariable.
+type Admin struct {
+	Listen       string        `toml:"listen" check:"listen or nothing" restart:"yes"`
+	TokenFile    string        `toml:"token_file"`
+	Connections  int           `toml:"connections" min:"1" max:"10000" restart:"yes"`
+	RequestBytes int           `toml:"request_bytes" min:"8192" max:"1048576" restart:"yes"`
+	Timeout      time.Duration `toml:"timeout" min:"100ms" max:"1h" restart:"yes"`
+	ReasonBytes  int           `toml:"reason_bytes" min:"1" max:"4096" restart:"yes"`
+}
+
+// TokenVariable of the environment holds the token of administrators, and takes the place of Admin.TokenFile.
+const TokenVariable = "LOCKTOPUS_ADMIN_TOKEN"
 
 // Plugin is one table [[plugins]]. The built-in file has none that could hold the defaults, so they are
 // tags: default is the value as a variable would give it, required an example of what can't be left out.

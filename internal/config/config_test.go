@@ -120,6 +120,8 @@ func TestEverySettingIsOverridableByEnvironment(t *testing.T) {
 		"log.locks":                  "true",
 		"limits.namespace_bytes":     "5_000_000_000",
 		"limits.memory_bytes":        "5_000_000_000",
+		"admin.listen":               "127.0.0.1:1",
+		"admin.request_bytes":        "10_000",
 	}
 	var environ []string
 	for _, s := range settings {
@@ -199,6 +201,12 @@ var faults = []struct{ name, text, want string }{
 	{"listen: no port", "[server]\nlisten = \"localhost\"", `my.toml:2:10: server.listen must be HOST:PORT, such as "127.0.0.1:9009" or "[::1]:9009", or "unix:/path", but is "localhost"`},
 	{"listen: port", "[server]\nlisten = \":70000\"", `my.toml:2:10: server.listen must have a port from 0 to 65_535, but has "70000"`},
 	{"listen: unix", "[server]\nlisten = \"unix:\"", `my.toml:2:10: server.listen must name a socket behind "unix:", such as "unix:/run/locktopus.sock"`},
+	{"admin: port", "[admin]\nlisten = \":70000\"", `my.toml:2:10: admin.listen must have a port from 0 to 65_535, but has "70000"`},
+	{"admin: connections", "[admin]\nconnections = 0", `my.toml:2:15: admin.connections must be from 1 to 10_000, but is 0`},
+	{"admin: request", "[admin]\nrequest_bytes = 8191", `my.toml:2:17: admin.request_bytes must be from 8192 to 1_048_576, but is 8191`},
+	{"admin: timeout", "[admin]\ntimeout = \"99ms\"", `my.toml:2:11: admin.timeout must be from 100ms to 1h, but is 99ms`},
+	{"admin: reason", "[admin]\nreason_bytes = 4097", `my.toml:2:16: admin.reason_bytes must be from 1 to 4096, but is 4097`},
+	{"admin: the token is none", "[admin]\ntoken = \"abc\"", `my.toml:2:1: unknown key "token" in [admin]`},
 	{"origin: path", "[server]\nallowed_origins = [\"https://a.example/\"]", `my.toml:2:19: server.allowed_origins must hold origins as browsers send them: "https://a.example" instead of "https://a.example/"`},
 	{"origin: wildcard", "[server]\nallowed_origins = [\"https://*.example\"]", `my.toml:2:19: server.allowed_origins must hold whole origins: "https://*.example" has a wildcard, only "*" alone stands for all`},
 	{"origin: no scheme", "[server]\nallowed_origins = [\"a.example\"]", `my.toml:2:19: server.allowed_origins must hold origins such as "https://example.com", or "*", but has "a.example"`},
@@ -277,7 +285,7 @@ func TestFilesThatCantBeRead(t *testing.T) {
 
 func TestVariablesOfOthersAreNoTypingErrors(t *testing.T) {
 	_, err := Load(Input{Environ: []string{
-		"LOCKTOPUS_URL=ws://h", "LOCKTOPUS_SEED=1",
+		"LOCKTOPUS_URL=ws://h", "LOCKTOPUS_SEED=1", "LOCKTOPUS_ADMIN_URL=http://h", "LOCKTOPUS_ADMIN_TOKEN=t",
 		"LOCKTOPUS_SERVICE_HOST=10.0.0.1", "LOCKTOPUS_SERVICE_PORT=9009", "LOCKTOPUS_SERVICE_PORT_WS=9009",
 		"LOCKTOPUS_PORT=tcp://10.0.0.1:9009", "LOCKTOPUS_PORT_9009_TCP=tcp://10.0.0.1:9009",
 		"LOCKTOPUS_PORT_9009_TCP_PROTO=tcp", "LOCKTOPUS_PORT_9009_TCP_PORT=9009", "LOCKTOPUS_PORT_9009_TCP_ADDR=10.0.0.1",

@@ -16,6 +16,8 @@ var otherPrograms = map[string]bool{
 	"LOCKTOPUS_LOCK_ID":       true,
 	"LOCKTOPUS_PATHS":         true,
 	"LOCKTOPUS_SEED":          true, // what random tests draw from
+	"LOCKTOPUS_ADMIN_URL":     true, // where an administrator finds the server
+	TokenVariable:             true, // no setting, so that nobody prints it
 }
 
 // Kubernetes sets variables for each service, by its name: a service called "locktopus" (or

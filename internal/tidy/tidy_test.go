@@ -38,6 +38,7 @@ var imports = map[string][]string{
 	"internal/fence":    {"golang.org/x/sys/unix", "golang.org/x/sys/windows"},
 	"internal/config":   {"", "github.com/BurntSushi/toml"},
 	"internal/server":   {"engine", "wsnet", "internal/wire", "internal/fence", "internal/session", "plugins/host"},
+	"internal/admin":    {"engine", "internal/server", "internal/session"},
 	"client":            {"github.com/coder/websocket", "golang.org/x/sys/unix"},
 	"client/quorum":     {"client"},
 	"plugins/host": {
@@ -77,7 +78,7 @@ var imports = map[string][]string{
 	"fuzz/cmd/protocol":     {"fuzz/probe"},
 	"fuzz/internal/world":   {"engine", "fuzz/probe", "internal/fence", "internal/server", "wsnet"},
 	"cmd/locktopus": {
-		"client", "internal/server", "internal/session", "internal/config", "internal/fence", "engine", "wsnet",
+		"client", "internal/admin", "internal/server", "internal/session", "internal/config", "internal/fence", "engine", "wsnet",
 		"plugins/host", "plugins/sdk",
 		"github.com/coreos/go-systemd/v22/activation", "github.com/coreos/go-systemd/v22/daemon",
 		"github.com/BurntSushi/toml", "golang.org/x/sys/unix",
