@@ -23,12 +23,19 @@ const scanSteps = 1 << 14
 // its paths are the engine's memory and good until the next call of any method. The only error is
 // ErrStale.
 func (e *Engine) Blockers(h Handle, most int) (found []Blocker, more bool, err error) {
+	looks := scanSteps
+	return e.BlockersWithin(h, most, &looks)
+}
+
+// BlockersWithin is Blockers for who asks about many requests: it looks at that many entries and permits at
+// most, and takes off how many it has looked at.
+func (e *Engine) BlockersWithin(h Handle, most int, looks *int) (found []Blocker, more bool, err error) {
 	q := e.living(h)
 	if q == nil {
 		return nil, false, ErrStale
 	}
 	v := e.look()
-	complete := e.others(h.index(), q, most, func(o obstacle) {
+	complete := e.others(h.index(), q, most, looks, func(o obstacle) {
 		v.blockers = append(v.blockers, e.blocker(o))
 	})
 	slices.SortFunc(v.blockers, func(a, b Blocker) int { return cmp.Compare(a.Seq, b.Seq) })
@@ -43,15 +50,16 @@ func (e *Engine) Ahead(h Handle, most int) (n int, more bool, err error) {
 		return 0, false, ErrStale
 	}
 	e.look()
-	complete := e.others(h.index(), q, most, func(obstacle) { n++ })
+	looks := scanSteps
+	complete := e.others(h.index(), q, most, &looks, func(obstacle) { n++ })
 	return n, !complete, nil
 }
 
 // others calls f for each request that is in the way of another one, once, for at most so many. False:
 // it didn't come to the end.
-func (e *Engine) others(r uint32, q *request, most int, f func(obstacle)) bool {
-	v, looks := e.view, scanSteps
-	complete := e.ahead(r, q, &looks, func(o obstacle) bool {
+func (e *Engine) others(r uint32, q *request, most int, looks *int, f func(obstacle)) bool {
+	v := e.view
+	complete := e.ahead(r, q, looks, func(o obstacle) bool {
 		b := e.requests.at(o.request)
 		if b.flags&seen != 0 {
 			return true
@@ -88,7 +96,7 @@ func (e *Engine) ahead(r uint32, q *request, looks *int, f func(obstacle) bool) 
 		for _, c := range conflicts[en.mode()%modes] {
 			l := &n.lists[c%modes]
 			for j := e.inFront(l, 0, q); j != 0; j = e.inFront(l, j, q) {
-				if *looks == 0 {
+				if *looks <= 0 {
 					return false
 				}
 				*looks--
@@ -102,7 +110,7 @@ func (e *Engine) ahead(r uint32, q *request, looks *int, f func(obstacle) bool) 
 	}
 	for i := e.firstWaitingPermit(q); i != 0; i = e.nextWaitingPermit(i) {
 		for j := e.permitBefore(i, 0); j != 0; j = e.permitBefore(i, j) {
-			if *looks == 0 {
+			if *looks <= 0 {
 				return false
 			}
 			*looks--

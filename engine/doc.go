@@ -124,8 +124,9 @@
 // seeded at random, and nothing that can be observed depends on it.
 //
 // Answers about requests have a bound, too. Blockers and Ahead look at 2^14 entries of others at most,
-// Inspect at 2^10 and eight for each request that it may show, Cycle at as many as it is allowed. Besides,
-// each of them goes through the resources of the requests that it is asked about and that it tells of.
+// Inspect at 2^10 and eight for each request that it may show, until what it shows has a size, and Cycle at as
+// many as it is allowed. Besides, each of them goes through the resources of the requests that it is asked
+// about and that it tells of.
 //
 // # What it won't do
 //

@@ -14,6 +14,7 @@ type view struct {
 	resources []Resource
 	segments  [][]byte
 	text      []byte
+	size      int      // at which Inspect ends
 	marked    []uint32 // requests, or nodes that a request writes
 	route     []uint32 // nodes of a path, from the root
 	search    search
@@ -81,7 +82,7 @@ type View struct {
 }
 
 // Look shows a request with all its resources. They are the engine's memory and good until the next
-// call of any method. The only error is ErrStale.
+// call of any method. Grants that the call before gave stay good. The only error is ErrStale.
 func (e *Engine) Look(h Handle) (View, error) {
 	q := e.living(h)
 	if q == nil {
@@ -90,6 +91,7 @@ func (e *Engine) Look(h Handle) (View, error) {
 	v := e.look()
 	v.route = append(v.route, e.root)
 	e.show(h.index(), q, 0, 0)
+	e.settleView()
 	return v.views[0], nil
 }
 
@@ -123,14 +125,16 @@ type Cursor struct {
 
 // Inspect shows the living requests that have a resource on a path, below it, or above it, with these
 // resources: at most so many, beginning where a cursor says. If more is true, next is where to go on.
-// It looks at a bounded number of entries, so that it may show fewer, or none, and still go on.
+// It shows no more once what it shows is of a size, see viewSize, so that the last one is over it; and it
+// looks at a bounded number of entries. So it may show fewer, or none, and still go on.
 //
 // What one call shows is in the order of sequence numbers. Over several calls the order is that of
 // lists: first what is above the path, from the whole namespace downwards, then on it, then below,
 // and in each case reads and then writes. Who comes, goes or changes between two calls may be missed or be
 // shown twice. The views are the engine's memory and good until the next call of any method.
-func (e *Engine) Inspect(path [][]byte, from Cursor, most int) (views []View, next Cursor, more bool) {
+func (e *Engine) Inspect(path [][]byte, from Cursor, most, size int) (views []View, next Cursor, more bool) {
 	v := e.look()
+	v.size = size
 	for i := e.root; i != 0; i = e.child(i, path[len(v.route)-1]) {
 		if v.route = append(v.route, i); len(v.route) > len(path) {
 			break
@@ -147,6 +151,19 @@ func (e *Engine) Inspect(path [][]byte, from Cursor, most int) (views []View, ne
 	slices.SortFunc(v.views, func(a, b View) int { return cmp.Compare(a.Seq, b.Seq) })
 	e.settleView()
 	return v.views, next, more
+}
+
+// What a view counts for the size of an answer, besides the bytes of its paths: about what it takes to write it
+// down.
+const (
+	viewSize     = 128
+	resourceSize = 32
+	segmentSize  = 4
+)
+
+// large says whether an answer has come to its size.
+func (v *view) large() bool {
+	return viewSize*len(v.views)+resourceSize*len(v.resources)+segmentSize*len(v.segments)+len(v.text) >= v.size
 }
 
 // inspectSteps is how many entries Inspect looks at, besides eight for each request that it may show.
@@ -191,7 +208,7 @@ func (e *Engine) inspectList(c *Cursor, depth, most int, looks *int) bool {
 	l := &e.nodes.at(at).lists[mode%modes]
 	i := e.resumeList(c, l, at, mode)
 	for i != 0 {
-		if *looks <= 0 || len(e.view.views) == most {
+		if *looks <= 0 || len(e.view.views) == most || len(e.view.views) > 0 && e.view.large() {
 			return false
 		}
 		*looks--

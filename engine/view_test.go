@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 
@@ -33,7 +34,7 @@ func TestInspectShowsWhatMeetsAPath(t *testing.T) {
 		lock(t, e, text)
 	}
 	shown := func(path string) (lines []string) {
-		views, _, more := e.Inspect(resources(t, "read "+path)[0].Path, engine.Cursor{}, 100)
+		views, _, more := e.Inspect(resources(t, "read "+path)[0].Path, engine.Cursor{}, 100, math.MaxInt)
 		require.False(t, more)
 		for _, v := range views {
 			lines = append(lines, fmt.Sprintf("%d %v: %s", v.Seq, v.Acquired, enginetest.FormatResources(v.Resources)))
@@ -67,7 +68,7 @@ func TestInspectGoesOnWhenWhatItSawIsGone(t *testing.T) {
 		var from engine.Cursor
 		for more := true; more; {
 			var views []engine.View
-			views, from, more = e.Inspect(resources(t, "read /a")[0].Path, from, 25)
+			views, from, more = e.Inspect(resources(t, "read /a")[0].Path, from, 25, math.MaxInt)
 			var gone []engine.Handle
 			for _, v := range views {
 				require.True(t, left[v.Seq], "%d is shown twice", v.Seq)
@@ -95,7 +96,7 @@ func TestInspectSeeksInSlices(t *testing.T) {
 	var from engine.Cursor
 	for shown := 0; shown < many-50; {
 		var views []engine.View
-		views, from, _ = e.Inspect(nil, from, 10)
+		views, from, _ = e.Inspect(nil, from, 10, math.MaxInt)
 		shown += len(views)
 	}
 	for _, h := range held[many-100 : many-30] {
@@ -104,11 +105,54 @@ func TestInspectSeeksInSlices(t *testing.T) {
 	calls, shown := 0, 0
 	for more := true; more; calls++ {
 		var views []engine.View
-		views, from, more = e.Inspect(nil, from, 10)
+		views, from, more = e.Inspect(nil, from, 10, math.MaxInt)
 		shown += len(views)
 	}
 	require.Equal(t, 30, shown)
 	require.Greater(t, calls, 4)
+}
+
+// TestInspectEndsAtASize shows long paths: no call shows much more than it is asked for, each shows
+// something, and all are shown once.
+func TestInspectEndsAtASize(t *testing.T) {
+	e := engine.New(engine.Limits{}, 0)
+	long := strings.Repeat("long", 100)
+	for i := range 300 {
+		lock(t, e, fmt.Sprintf("read /a/%s/%d, read /a/%d/%s", long, i, i, long))
+	}
+	for size, each := range map[int]int{0: 1, 1000: 1, 1024: 2, 10_000: 10} {
+		var from engine.Cursor
+		last := uint64(0)
+		for more := true; more; {
+			var views []engine.View
+			views, from, more = e.Inspect(nil, from, 100, size)
+			require.LessOrEqual(t, len(views), each, "%d", size)
+			if more {
+				require.Len(t, views, each, "%d", size)
+			}
+			for _, v := range views {
+				require.Greater(t, v.Seq, last)
+				last = v.Seq
+			}
+		}
+		require.Equal(t, uint64(300), last, "%d", size)
+	}
+}
+
+func TestBlockersWithinCountsItsSteps(t *testing.T) {
+	e := engine.New(engine.Limits{}, 0)
+	for range 10 {
+		lock(t, e, "read /a")
+	}
+	w := lock(t, e, "write /a").Handle
+	steps := 25
+	for _, want := range []struct{ found, left int }{{10, 15}, {10, 5}, {5, 0}, {0, 0}} {
+		found, more, err := e.BlockersWithin(w, 100, &steps)
+		require.NoError(t, err)
+		require.Len(t, found, want.found)
+		require.Equal(t, want.left, steps)
+		require.Equal(t, want.found < 10, more)
+	}
 }
 
 func TestBlockersAreBounded(t *testing.T) {
@@ -142,7 +186,7 @@ func TestMemoryOfAnswersIsGivenBack(t *testing.T) {
 	for i := range 2000 {
 		held = append(held, lock(t, e, fmt.Sprintf("read /a/%d", i)).Handle)
 	}
-	views, _, _ := e.Inspect(nil, engine.Cursor{}, 5000)
+	views, _, _ := e.Inspect(nil, engine.Cursor{}, 5000, math.MaxInt)
 	require.Len(t, views, 2000)
 	require.Greater(t, e.Stats().Capacity, int64(400<<10))
 	for _, h := range held {

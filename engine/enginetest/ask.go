@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/locktopus-project/locktopus/v2/engine"
@@ -156,7 +157,7 @@ func (t *Twin) inspect(path [][]byte, most int) error {
 	for more := true; more; {
 		var views []engine.View
 		last := uint64(0)
-		views, from, more = t.Engine.Inspect(path, from, most)
+		views, from, more = t.Engine.Inspect(path, from, most, math.MaxInt)
 		for _, v := range views {
 			i := slices.IndexFunc(want, func(r *Request) bool { return r.Seq == v.Seq })
 			if i < 0 || shown[v.Seq] || v.Seq <= last {

@@ -202,6 +202,9 @@ func appendSeen(dst []byte, list []V2Seen) []byte {
 		}
 		dst = appendSince(dst, l.State, l.SinceMS)
 		dst = appendResources(append(dst, `,"resources":`...), l.Resources)
+		if l.Cut {
+			dst = append(dst, `,"cut":true`...)
+		}
 		if len(l.WaitsFor) > 0 {
 			dst = appendBlockers(dst, `,"waits_for":`, l.WaitsFor)
 		}
@@ -224,6 +227,9 @@ func appendLock(dst, note []byte, id uint64) []byte {
 
 func appendSince(dst []byte, s V2State, ms int64) []byte {
 	dst = appendWord(dst, 0, `"state":`, s.String())
+	if ms == V2None {
+		return dst
+	}
 	dst = append(dst, `,"since_ms":`...)
 	return strconv.AppendInt(dst, ms, 10)
 }

@@ -94,7 +94,8 @@ type V2ChangeKind uint8
 const (
 	V2NoChange V2ChangeKind = iota
 	V2WasEnqueued
-	V2WasAcquired
+	V2WasAcquired // also one whose upgrade was taken back
+	V2WasUpgrading
 	V2WasUpgraded
 	V2WasDowngraded
 	V2HasEnded // released, canceled, expired, …: the lock's state says which
@@ -102,7 +103,7 @@ const (
 	v2Changes
 )
 
-var v2ChangeNames = [v2Changes]string{"", "enqueued", "acquired", "upgraded", "downgraded", "ended", "lagged"}
+var v2ChangeNames = [v2Changes]string{"", "enqueued", "acquired", "upgrading", "upgraded", "downgraded", "ended", "lagged"}
 
 // String is the change's name on the wire.
 func (c V2ChangeKind) String() string {
@@ -155,7 +156,7 @@ type V2Blocker struct {
 	Type    Type
 	Path    [][]byte
 	State   V2State
-	SinceMS int64 // for how long it is in that state
+	SinceMS int64 // how long it has been held, or has waited; V2None: nobody knows
 }
 
 // V2Held is a lock of the client's own.
@@ -175,8 +176,9 @@ type V2Seen struct {
 	Token     uint64
 	State     V2State
 	Resources []Resource
+	Cut       bool // there is more to it than there was room to tell
 	Note      []byte
-	SinceMS   int64
+	SinceMS   int64 // how long it has been held, or has waited; V2None: nobody knows
 	WaitsFor  []V2Blocker
 }
 
