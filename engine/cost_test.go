@@ -6,7 +6,6 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -407,10 +406,10 @@ func upgradeOfOne(t *testing.T, n int) (c calls) {
 func inspected(t *testing.T, n int) (c calls) {
 	e, queue := queued(t, n, own("busy", "path"))
 	path := [][]byte{[]byte("busy")}
-	_, from, _ := e.Inspect(path, Cursor{}, 100, math.MaxInt)
+	_, from, _ := e.Inspect(path, Cursor{}, 100)
 	for i := range rounds {
 		c.count(t, func() {
-			views, _, more := e.Inspect(path, from, 50, math.MaxInt)
+			views, _, more := e.Inspect(path, from, 50)
 			require.True(t, len(views) == 50 && more)
 		})
 		if i < 40 {

@@ -2,7 +2,6 @@ package engine_test
 
 import (
 	"fmt"
-	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -196,7 +195,7 @@ func TestAnswersAboutRequestsAllocateNothingInASteadyState(t *testing.T) {
 		n, _, _ := e.Ahead(h, 10)
 		v, _ := e.Look(h)
 		inspected := len(v.Resources)
-		views, _, _ := e.Inspect(path, engine.Cursor{}, 10, math.MaxInt)
+		views, _, _ := e.Inspect(path, engine.Cursor{}, 10)
 		seen := len(views)
 		cycle, _ := e.Cycle(1, who, 1000)
 		if len(cycle) != 2 || len(blockers) != 2 || n != 2 || inspected != 2 || seen != 2 {

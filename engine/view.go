@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"unsafe"
 )
@@ -125,14 +126,19 @@ type Cursor struct {
 
 // Inspect shows the living requests that have a resource on a path, below it, or above it, with these
 // resources: at most so many, beginning where a cursor says. If more is true, next is where to go on.
-// It shows no more once what it shows is of a size, see viewSize, so that the last one is over it; and it
-// looks at a bounded number of entries. So it may show fewer, or none, and still go on.
+// It looks at a bounded number of entries, so that it may show fewer, or none, and still go on.
 //
 // What one call shows is in the order of sequence numbers. Over several calls the order is that of
 // lists: first what is above the path, from the whole namespace downwards, then on it, then below,
 // and in each case reads and then writes. Who comes, goes or changes between two calls may be missed or be
 // shown twice. The views are the engine's memory and good until the next call of any method.
-func (e *Engine) Inspect(path [][]byte, from Cursor, most, size int) (views []View, next Cursor, more bool) {
+func (e *Engine) Inspect(path [][]byte, from Cursor, most int) (views []View, next Cursor, more bool) {
+	return e.InspectWithin(path, from, most, math.MaxInt)
+}
+
+// InspectWithin is Inspect that shows no more once what it shows is of a size, see viewSize: it is over it by
+// one request at most.
+func (e *Engine) InspectWithin(path [][]byte, from Cursor, most, size int) (views []View, next Cursor, more bool) {
 	v := e.look()
 	v.size = size
 	for i := e.root; i != 0; i = e.child(i, path[len(v.route)-1]) {

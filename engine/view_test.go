@@ -2,7 +2,6 @@ package engine_test
 
 import (
 	"fmt"
-	"math"
 	"strings"
 	"testing"
 
@@ -34,7 +33,7 @@ func TestInspectShowsWhatMeetsAPath(t *testing.T) {
 		lock(t, e, text)
 	}
 	shown := func(path string) (lines []string) {
-		views, _, more := e.Inspect(resources(t, "read "+path)[0].Path, engine.Cursor{}, 100, math.MaxInt)
+		views, _, more := e.Inspect(resources(t, "read "+path)[0].Path, engine.Cursor{}, 100)
 		require.False(t, more)
 		for _, v := range views {
 			lines = append(lines, fmt.Sprintf("%d %v: %s", v.Seq, v.Acquired, enginetest.FormatResources(v.Resources)))
@@ -68,7 +67,7 @@ func TestInspectGoesOnWhenWhatItSawIsGone(t *testing.T) {
 		var from engine.Cursor
 		for more := true; more; {
 			var views []engine.View
-			views, from, more = e.Inspect(resources(t, "read /a")[0].Path, from, 25, math.MaxInt)
+			views, from, more = e.Inspect(resources(t, "read /a")[0].Path, from, 25)
 			var gone []engine.Handle
 			for _, v := range views {
 				require.True(t, left[v.Seq], "%d is shown twice", v.Seq)
@@ -96,7 +95,7 @@ func TestInspectSeeksInSlices(t *testing.T) {
 	var from engine.Cursor
 	for shown := 0; shown < many-50; {
 		var views []engine.View
-		views, from, _ = e.Inspect(nil, from, 10, math.MaxInt)
+		views, from, _ = e.Inspect(nil, from, 10)
 		shown += len(views)
 	}
 	for _, h := range held[many-100 : many-30] {
@@ -105,7 +104,7 @@ func TestInspectSeeksInSlices(t *testing.T) {
 	calls, shown := 0, 0
 	for more := true; more; calls++ {
 		var views []engine.View
-		views, from, more = e.Inspect(nil, from, 10, math.MaxInt)
+		views, from, more = e.Inspect(nil, from, 10)
 		shown += len(views)
 	}
 	require.Equal(t, 30, shown)
@@ -125,7 +124,7 @@ func TestInspectEndsAtASize(t *testing.T) {
 		last := uint64(0)
 		for more := true; more; {
 			var views []engine.View
-			views, from, more = e.Inspect(nil, from, 100, size)
+			views, from, more = e.InspectWithin(nil, from, 100, size)
 			require.LessOrEqual(t, len(views), each, "%d", size)
 			if more {
 				require.Len(t, views, each, "%d", size)
@@ -186,7 +185,7 @@ func TestMemoryOfAnswersIsGivenBack(t *testing.T) {
 	for i := range 2000 {
 		held = append(held, lock(t, e, fmt.Sprintf("read /a/%d", i)).Handle)
 	}
-	views, _, _ := e.Inspect(nil, engine.Cursor{}, 5000, math.MaxInt)
+	views, _, _ := e.Inspect(nil, engine.Cursor{}, 5000)
 	require.Len(t, views, 2000)
 	require.Greater(t, e.Stats().Capacity, int64(400<<10))
 	for _, h := range held {

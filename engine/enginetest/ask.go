@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/locktopus-project/locktopus/v2/engine"
@@ -157,7 +156,7 @@ func (t *Twin) inspect(path [][]byte, most int) error {
 	for more := true; more; {
 		var views []engine.View
 		last := uint64(0)
-		views, from, more = t.Engine.Inspect(path, from, most, math.MaxInt)
+		views, from, more = t.Engine.Inspect(path, from, most)
 		for _, v := range views {
 			i := slices.IndexFunc(want, func(r *Request) bool { return r.Seq == v.Seq })
 			if i < 0 || shown[v.Seq] || v.Seq <= last {

@@ -14,7 +14,8 @@ const (
 )
 
 // Effects are what a call leaves to be done. They belong to the caller, who hands them to one call after
-// the other: each begins by forgetting what was there. Nothing in them is the space's memory.
+// the other: each begins by forgetting what was there. Nothing in them is the space's memory, but for what it
+// never changes.
 type Effects struct {
 	// For the calling attachment, in this order.
 	Welcomed bool
@@ -28,8 +29,10 @@ type Effects struct {
 	Grants []engine.Grant // of locks that aren't sessions'
 	More   bool           // there is work left over: call Tick soon, and let others have the mutex before
 
-	slots []uint32
-	held  []wire.V2Held
+	slots  []uint32
+	held   []wire.V2Held
+	seen   []wire.V2Seen
+	copies copies
 }
 
 // keptMessages is how many messages Effects keep memory for.
@@ -40,11 +43,12 @@ func (fx *Effects) reset() {
 		fx.Messages = nil
 	}
 	clear(fx.Messages)
-	if cap(fx.slots)+cap(fx.held)+cap(fx.Wake)+cap(fx.Grants) > 4*keptMessages {
+	if cap(fx.slots)+cap(fx.held)+cap(fx.seen)+cap(fx.Wake)+cap(fx.Grants) > 4*keptMessages {
 		*fx = Effects{Messages: fx.Messages}
 	}
 	fx.Messages, fx.Wake, fx.Grants = fx.Messages[:0], fx.Wake[:0], fx.Grants[:0]
-	fx.slots, fx.held = fx.slots[:0], fx.held[:0]
+	fx.slots, fx.held, fx.seen = fx.slots[:0], fx.held[:0], fx.seen[:0]
+	fx.copies.reset()
 	fx.Welcomed, fx.Welcome, fx.Close, fx.Undone, fx.Rest, fx.More = false, wire.V2Welcome{}, 0, false, false, false
 }
 

@@ -20,6 +20,9 @@ type Limits struct {
 	Events  int // kept for a resume in each session
 	Watches int // of one session
 
+	AllWatches  int // of all sessions of the space
+	AnswerBytes int // that are printed of others' locks in one answer, at least 1024
+
 	NoteBytes int
 	NameBytes int
 }
@@ -28,7 +31,7 @@ type Limits struct {
 var Defaults = Limits{
 	TTLDefault: 15 * time.Second, TTLMin: time.Second, TTLMax: time.Hour,
 	LeaseMin: 100 * time.Millisecond,
-	Locks:    100_000, Answers: 256, Events: 1024, Watches: 64,
+	Locks:    100_000, Answers: 256, Events: 1024, Watches: 64, AllWatches: 1024, AnswerBytes: 256 << 10,
 	NoteBytes: 256, NameBytes: 128,
 }
 

@@ -101,31 +101,41 @@ var told = map[bool]wire.V2State{false: wire.V2Acquired, true: wire.V2Upgraded}
 func (sp *Space) grant(grants []engine.Grant, more bool) {
 	sp.behind = more
 	for k := range grants {
-		g := &grants[k]
-		i, ours := owned(g.Owner)
-		if !ours {
-			sp.fx.Grants = append(sp.fx.Grants, *g)
-			continue
-		}
-		l := sp.locks.at(i)
-		s := sp.table[l.session]
-		if s.state != living || s.leaving && l.leave && l.state == wire.V2Enqueued {
-			continue // its end is only a matter of time, and nobody is told that it has begun
-		}
-		sp.waitsNot(s, l)
-		if g.Upgrade {
-			sp.upgraded(i, l, g.Token)
-		} else {
-			sp.acquired(i, l, g.Token)
-		}
-		sp.tell(s, event{lock: l.id, token: l.token, state: told[g.Upgrade]}, nil)
+		sp.takeUp(&grants[k])
+		sp.changed(granted[grants[k].Upgrade], grants[k].Handle, wire.V2NoState)
 	}
 	sp.granted += len(grants)
+}
+
+// granted is what a grant is called where it is watched.
+var granted = map[bool]wire.V2ChangeKind{false: wire.V2WasAcquired, true: wire.V2WasUpgraded}
+
+func (sp *Space) takeUp(g *engine.Grant) {
+	i, ours := owned(g.Owner)
+	if !ours {
+		sp.fx.Grants = append(sp.fx.Grants, *g)
+		return
+	}
+	l := sp.locks.at(i)
+	s := sp.table[l.session]
+	if s.state != living || s.leaving && l.leave && l.state == wire.V2Enqueued {
+		return // its end is only a matter of time, and nobody is told that it has begun
+	}
+	sp.waitsNot(s, l)
+	if g.Upgrade {
+		sp.upgraded(i, l, g.Token)
+	} else {
+		sp.acquired(i, l, g.Token)
+	}
+	sp.tell(s, event{lock: l.id, token: l.token, state: told[g.Upgrade]}, nil)
 }
 
 // drop ends a lock: it leaves the engine, which may grant others, and its record is kept for retries.
 func (sp *Space) drop(s *Session, i uint32, l *lock, end wire.V2State) {
 	s.kept.add(record{id: l.id, state: end}, sp.limits.Answers)
+	if end != wire.V2Unavailable && end != wire.V2Deadlock { // nobody was told that it had begun
+		sp.changed(wire.V2HasEnded, l.handle, end)
+	}
 	released, err := sp.engine.Release(l.handle)
 	if err != nil {
 		panic("session: a lock is not in its engine: " + err.Error())
@@ -162,6 +172,7 @@ func (sp *Space) due(s *Session, i uint32, l *lock) {
 		sp.end(s, i, l, wire.V2Timeout, nil)
 	case l.waitEnd < l.leaseEnd:
 		sp.tell(s, event{lock: l.id, state: wire.V2UpgradeTimeout}, nil)
+		sp.changed(wire.V2WasAcquired, l.handle, wire.V2Acquired)
 		sp.takeBack(s, i, l, wire.V2UpgradeTimeout)
 	default:
 		sp.end(s, i, l, wire.V2Expired, nil)

@@ -38,6 +38,7 @@ func (sp *Space) lock(s *Session, r *Request) {
 	if placed.Acquired {
 		sp.acquired(i, l, placed.Token)
 		sp.describe(sp.fx.answer(r.ID, 0, 0), l)
+		sp.changed(wire.V2WasAcquired, l.handle, wire.V2NoState)
 		return
 	}
 	l.waitEnd = sp.limits.wait(sp.now, r.WaitMS)
@@ -54,6 +55,7 @@ func (sp *Space) enqueued(s *Session, i uint32, l *lock) {
 	}
 	sp.setTimer(i, l)
 	sp.fx.answer(l.id, 0, wire.V2Enqueued).Ahead = wire.V2None
+	sp.changed(wire.V2WasEnqueued, l.handle, wire.V2NoState)
 }
 
 func (sp *Space) leaseTooShort(asked int64) string {

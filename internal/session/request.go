@@ -12,11 +12,15 @@ type Request struct {
 	wire.V2Request
 	// Wanted takes the place of V2Request.Resources: what plugins have made of them, in the engine's form.
 	Wanted []engine.Resource
-	// Refusal, if it isn't nil, is why the request must not be done. A retry is answered all the same.
+	// Refusal, if it isn't nil, is why the request must not be done. A retry is answered all the same, unless it
+	// is to look at others' locks.
 	Refusal *Refusal
 	// Explain words an engine's error for the client; nil: it is good as it is.
 	Explain func(error) error
 }
+
+// looks says whether it looks at others' locks, which a retry does anew.
+func (r *Request) looks() bool { return r.Op == wire.V2Inspect || r.Op == wire.V2Watch }
 
 // Refusal is somebody's verdict against a request.
 type Refusal struct {
@@ -90,12 +94,16 @@ func (sp *Space) lastWord(s *Session, attachment uint64) {
 
 // flush tells the calling attachment what has happened, some of it. True: that was all.
 func (sp *Space) flush(s *Session) bool {
-	for n := 0; s.told < s.events.last; n++ {
+	n := 0
+	for ; s.told < s.events.last; n++ {
 		if n == sliceEvents {
 			return false
 		}
 		s.told++
 		sp.tellEvent(s, s.told)
+	}
+	if !sp.tellChanges(s, n) {
+		return false
 	}
 	s.woken = false
 	s.events.trim(sp.limits.Events)
@@ -133,7 +141,7 @@ func (sp *Space) settle(s *Session, r *Request) {
 func (sp *Space) dispatch(s *Session, r *Request) {
 	retry := r.ID <= s.lastID
 	s.lastID = max(s.lastID, r.ID)
-	if !retry && r.Refusal != nil {
+	if r.Refusal != nil && (!retry || r.looks()) {
 		sp.refused(s, r)
 		return
 	}
@@ -155,6 +163,12 @@ func (sp *Space) dispatch(s *Session, r *Request) {
 	case wire.V2Locks:
 		m := sp.fx.answer(r.ID, 0, wire.V2Listed)
 		m.Held, m.Next = sp.list(s, r.After, r.Limit)
+	case wire.V2Inspect:
+		sp.inspect(s, r)
+	case wire.V2Watch:
+		sp.watch(s, r)
+	case wire.V2Unwatch:
+		sp.unwatch(s, r)
 	case wire.V2Bye:
 		sp.close(s, last{bye: r.ID, closing: CloseBye, how: wire.V2Released})
 	default:

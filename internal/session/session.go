@@ -47,7 +47,9 @@ type Session struct {
 	roster  roster
 	waiting queue
 	leavers queue
-	queued  int            // locks that aren't acquired
+	queued  int // locks that aren't acquired
+	watches []*watch
+	places  places
 	parties map[uint64]int // of its locks by their parties, but for party 0
 	kept    records
 	events  events
@@ -194,7 +196,7 @@ func (sp *Space) Resume(now int64, attachment uint64, r Resumption, fx *Effects)
 		fx.Welcome.FirstEvent = s.events.first()
 	}
 	s.told = min(max(r.Event, s.events.first()-1), s.events.last)
-	sp.flush(s)
+	fx.Rest = !sp.flush(s)
 	sp.weigh(s)
 	return s, nil
 }
@@ -221,6 +223,7 @@ func (sp *Space) part(s *Session) {
 		sp.fx.Wake = append(sp.fx.Wake, s.attachment)
 	}
 	s.attachment, s.woken = 0, false
+	sp.endWatches(s)
 	s.events.trim(sp.limits.Events)
 	if s.state != living {
 		return
@@ -308,6 +311,7 @@ func (sp *Space) close(s *Session, l last) {
 		return
 	}
 	s.state, s.last = ending, l
+	sp.endWatches(s)
 	delete(sp.byID, s.id)
 	sp.timers.set(timer{due: never, what: sessionRef | ref(s.slot)})
 	sp.ending = append(sp.ending, s)
@@ -363,14 +367,14 @@ func (sp *Space) weigh(s *Session) {
 	}
 	now := int64(unsafe.Sizeof(*s)) + int64(len(s.id)+len(s.name)+len(s.principal)+len(s.fresh)) +
 		int64(cap(s.roster.list))*int64(unsafe.Sizeof(entry{})) + int64(cap(s.kept.ring))*int64(unsafe.Sizeof(record{})) +
-		int64(len(s.events.ring))*int64(unsafe.Sizeof(event{}))
+		int64(len(s.events.ring))*int64(unsafe.Sizeof(event{})) + s.places.bytes()
 	sp.size += now - s.size
 	s.size = now
 }
 
 // Bytes is the memory that sessions take, beside the engine's for their locks.
 func (sp *Space) Bytes() int64 {
-	return sp.size + sp.locks.bytes() + sp.notes.bytes() + int64(cap(sp.timers.heap))*int64(unsafe.Sizeof(timer{}))
+	return sp.size + sp.watched.bytes() + sp.locks.bytes() + sp.notes.bytes() + int64(cap(sp.timers.heap))*int64(unsafe.Sizeof(timer{}))
 }
 
 // joinParty and leaveParty count locks of parties.

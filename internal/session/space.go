@@ -17,10 +17,11 @@ type Space struct {
 	born  uint64              // sessions so far
 	count int                 // in the table
 
-	locks  slab[lock]
-	notes  slab[block]
-	timers timers
-	ending []*Session // their locks are given up, first come first served
+	locks   slab[lock]
+	notes   slab[block]
+	timers  timers
+	watched watched
+	ending  []*Session // their locks are given up, first come first served
 	// Their attachment is gone, and they have requests that don't wait without.
 	leaving []*Session
 
@@ -71,7 +72,10 @@ func (sp *Space) begin(now int64, s *Session, fx *Effects) {
 
 // finish ends it.
 func (sp *Space) finish() {
-	if sp.behind || len(sp.ending) > 0 || len(sp.leaving) > 0 || sp.overdue() {
+	if len(sp.watched.pending) > 0 {
+		sp.spread()
+	}
+	if sp.behind || len(sp.ending)+len(sp.leaving)+len(sp.watched.pending) > 0 || sp.overdue() {
 		sp.fx.More = true
 	}
 	sp.fx, sp.caller = nil, nil
@@ -141,13 +145,21 @@ func (sp *Space) Take(now int64, grants []engine.Grant, more bool, fx *Effects) 
 func (sp *Space) LockForeign(now int64, owner uint64, rs []engine.Resource, fx *Effects) (engine.Placed, error) {
 	sp.begin(now, nil, fx)
 	defer sp.finish()
-	return sp.engine.Lock(owner, rs)
+	placed, err := sp.engine.Lock(owner, rs)
+	if err == nil {
+		sp.changed(began[placed.Acquired], placed.Handle, wire.V2NoState)
+	}
+	return placed, err
 }
+
+// began is what has happened to a lock that was taken on.
+var began = map[bool]wire.V2ChangeKind{false: wire.V2WasEnqueued, true: wire.V2WasAcquired}
 
 // ReleaseForeign is engine.Release for a lock that isn't a session's. What it grants is in the effects.
 func (sp *Space) ReleaseForeign(now int64, h engine.Handle, fx *Effects) (engine.Released, error) {
 	sp.begin(now, nil, fx)
 	defer sp.finish()
+	sp.changed(wire.V2HasEnded, h, wire.V2Released)
 	released, err := sp.engine.Release(h)
 	if err == nil {
 		sp.grant(released.Grants, released.More)

@@ -54,6 +54,7 @@ func (sp *Space) upgrade(s *Session, r *Request, retry bool) {
 	if !changed.Pending {
 		sp.upgraded(i, l, changed.Token)
 		sp.fx.answer(r.ID, r.Lock, wire.V2Upgraded).Token = l.token
+		sp.changed(wire.V2WasUpgraded, l.handle, wire.V2NoState)
 		sp.grant(changed.Grants, changed.More)
 		return
 	}
@@ -67,6 +68,7 @@ func (sp *Space) upgrade(s *Session, r *Request, retry bool) {
 	}
 	sp.setTimer(i, l)
 	sp.fx.answer(r.ID, r.Lock, wire.V2Upgrading)
+	sp.changed(wire.V2WasUpgrading, l.handle, wire.V2NoState)
 }
 
 // noUpgrade answers an upgrade that the engine refuses.
@@ -119,11 +121,13 @@ func (sp *Space) downgrade(s *Session, r *Request, retry bool) {
 	case r.Upgrade != 0:
 		sp.describe(sp.fx.answer(r.ID, r.Lock, 0), l)
 		if l.state == wire.V2Upgrading && l.upgrade == r.Upgrade {
+			sp.changed(wire.V2WasAcquired, l.handle, wire.V2Acquired)
 			sp.takeBack(s, i, l, wire.V2Acquired)
 		}
 	default:
 		sp.fx.answer(r.ID, r.Lock, wire.V2Downgraded)
 		if l.state == wire.V2Upgrading {
+			sp.changed(wire.V2WasAcquired, l.handle, wire.V2Acquired)
 			sp.takeBack(s, i, l, wire.V2Downgraded)
 		}
 		changed, err := sp.engine.Downgrade(l.handle)
@@ -131,6 +135,7 @@ func (sp *Space) downgrade(s *Session, r *Request, retry bool) {
 			panic("session: what is acquired can't be downgraded: " + err.Error())
 		}
 		l.changed = wire.V2Downgraded
+		sp.changed(wire.V2WasDowngraded, l.handle, wire.V2NoState)
 		sp.grant(changed.Grants, changed.More)
 	}
 }
