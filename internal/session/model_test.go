@@ -37,7 +37,13 @@ type mSession struct {
 	alive         []*mLock
 	kept          []mRecord
 	events        []mEvent // all
+	watches       []mWatch
 	dead          bool
+}
+
+type mWatch struct {
+	id   uint64
+	path [][]byte
 }
 
 type mRecord struct {
@@ -57,6 +63,8 @@ type mLock struct {
 	id, party             uint64
 	request               *enginetest.Request
 	wait, lease, leaseEnd int64 // -1: none
+	since                 int64
+	note                  string
 	leave                 bool
 	leaves                bool // it is about to
 	upgrade               uint64
@@ -164,7 +172,7 @@ func (m *model) part(s *mSession) {
 	if s.conn == 0 {
 		return
 	}
-	s.conn = 0
+	s.conn, s.watches = 0, nil
 	var leaving []*mLock
 	for _, l := range s.alive {
 		if l.leaves = l.leave && !l.request.Acquired; l.leaves {
@@ -302,6 +310,7 @@ func (m *model) tellGrant(r *enginetest.Request, upgrade bool) {
 }
 
 func (m *model) acquired(l *mLock) {
+	l.since = m.now
 	if l.lease >= 0 {
 		l.leaseEnd = m.now + l.lease
 	}
@@ -356,7 +365,7 @@ func (m *model) pass(ms int64) {
 
 // close ends a session, with events if it is told why.
 func (m *model) close(s *mSession, how, more, last string) {
-	s.dead = true
+	s.dead, s.watches = true, nil
 	for _, l := range slices.Clone(s.alive) {
 		if s.conn != 0 && how != "" {
 			m.event(s, l.id, how, 0, more)
@@ -416,6 +425,13 @@ func (m *model) do(s *mSession, r *Request) {
 			held = append(held, m.held(l))
 		}
 		m.tell(s.conn, `{"id":%d,"state":"listed","locks":[%s]}`, r.ID, strings.Join(held, ","))
+	case wire.V2Inspect:
+		m.tell(s.conn, `{"id":%d,"state":"inspected","locks":[%s]}`, r.ID, strings.Join(m.shown(r.Path), ","))
+	case wire.V2Watch:
+		m.watch(s, r)
+	case wire.V2Unwatch:
+		s.watches = slices.DeleteFunc(s.watches, func(w mWatch) bool { return w.id == r.Watch })
+		m.tell(s.conn, `{"id":%d,"state":"unwatched"}`, r.ID)
 	case wire.V2Bye:
 		m.close(s, "", "", fmt.Sprintf(`{"id":%d,"state":"bye"} 1000`, r.ID))
 	}
@@ -438,7 +454,9 @@ func (m *model) lock(s *mSession, r *Request) {
 		m.no(s, r.ID, map[bool]string{true: "other_limit", false: "limit"}[why.Reason == engine.OtherLimit])
 		return
 	}
-	l := &mLock{id: r.ID, party: r.Party, request: request, wait: -1, lease: r.LeaseMS, leave: r.Leave}
+	l := &mLock{
+		id: r.ID, party: r.Party, request: request, wait: -1, lease: r.LeaseMS, leave: r.Leave, since: m.now, note: string(r.Note),
+	}
 	if m.locks.MayHold(request) {
 		m.locks.Acquire(request)
 		request.Token = request.Seq

@@ -134,6 +134,7 @@ var steps = map[string]func(p *player){
 	"b's welcome":  func(p *player) { p.lostWelcome(1) },
 	"a resumes":    func(p *player) { p.resume(0) },
 	"a says bye":   func(p *player) { p.ask(0, request(wire.V2Bye, p.client(0).c.nextID, 0)) },
+	"b watches":    func(p *player) { p.ask(1, looking(wire.V2Watch, p.client(1).c.nextID, path("x"))) },
 	"some time":    func(p *player) { p.pass(400) },
 	"a session's":  func(p *player) { p.pass(1000) },
 	"stranger":     func(p *player) { p.stranger(read()) },
@@ -187,7 +188,7 @@ func (p *player) randomStep(r *rand.Rand) {
 		return
 	}
 	id := c.c.nextID
-	switch n := r.IntN(100); {
+	switch n := r.IntN(112); {
 	case n < 35:
 		p.ask(k, p.randomLock(r, id+uint64(r.IntN(2))))
 	case n < 55:
@@ -221,8 +222,10 @@ func (p *player) randomStep(r *rand.Rand) {
 		p.stranger(p.randomResource(r))
 	case n < 97:
 		p.pass(int64(r.IntN(1 << r.IntN(11))))
-	default:
+	case n < 100:
 		p.passAtOnce(int64(r.IntN(1 << r.IntN(11))))
+	default:
+		p.randomLook(r, k)
 	}
 }
 

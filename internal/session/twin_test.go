@@ -42,12 +42,14 @@ type conn struct {
 	gone    bool
 	nextID  uint64
 	event   uint64 // the last one that it was told
+	watches map[uint64]*watcher
 }
 
 // testLimits are low, so that they are met.
 var testLimits = Limits{
 	TTLDefault: 1000 * time.Millisecond, TTLMin: 10 * time.Millisecond, TTLMax: 100_000 * time.Millisecond,
 	LeaseMin: 10 * time.Millisecond, Locks: 5, Answers: 6, Events: 4, Watches: 2, NoteBytes: 10, NameBytes: 10,
+	AllWatches: 3, AnswerBytes: 64 << 10,
 }
 
 func newTwin(t require.TestingT, l Limits) *twin {
@@ -141,6 +143,9 @@ func (w *twin) do(c *conn, r Request) {
 	if c.model.conn == c.number {
 		w.model.do(c.model, &r)
 	}
+	if r.Op == wire.V2Unwatch && !c.gone {
+		delete(c.watches, r.Watch)
+	}
 	w.compare()
 }
 
@@ -207,6 +212,13 @@ func (w *twin) receive(c *conn) {
 				last = fmt.Sprintf(" %d", fx.Close)
 			}
 			m := fx.Messages[i]
+			if m.Watch != 0 {
+				w.follow(c, &m)
+				continue
+			}
+			if m.State == wire.V2Watching {
+				w.beginWatch(c, &m)
+			}
 			if m.Event != 0 {
 				require.Equal(w.t, max(c.event+1, m.Event), m.Event, "%s", w)
 				c.event = m.Event
@@ -220,7 +232,7 @@ func (w *twin) receive(c *conn) {
 	for _, g := range fx.Grants {
 		w.granted = append(w.granted, g.Owner)
 	}
-	more := fx.More
+	more, rest, undone := fx.More, fx.Rest, fx.Undone
 	woken := slices.Clone(fx.Wake)
 	if w.lazy {
 		w.asleep = append(w.asleep, woken...)
@@ -229,7 +241,7 @@ func (w *twin) receive(c *conn) {
 			w.collect(number)
 		}
 	}
-	fx.More = more
+	fx.More, fx.Rest, fx.Undone = more, rest, undone
 }
 
 // unworded leaves out what is for people, and what the model doesn't know.
@@ -238,6 +250,10 @@ func unworded(m *wire.V2Message) *wire.V2Message {
 		m.Message = nil
 	}
 	m.Blockers, m.Limit = nil, 0
+	for i := range m.Locks {
+		m.Locks[i].WaitsFor = nil
+		slices.SortFunc(m.Locks[i].Resources, compareShown)
+	}
 	return m
 }
 
@@ -302,6 +318,9 @@ func (w *twin) compare() {
 		require.Equal(w.t, w.model.granted, w.granted, "%s", w)
 	}
 	w.check()
+	for _, c := range w.conns {
+		w.checkWatches(c)
+	}
 }
 
 // check compares states, and looks at the invariants of the space.
