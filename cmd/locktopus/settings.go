@@ -68,9 +68,19 @@ func sessionLimits(c *config.Config) session.Limits {
 		Answers:    c.Limits.SessionAnswers,
 		Events:     c.Limits.SessionEvents,
 		Watches:    c.Limits.SessionWatches,
+		AllWatches: c.Limits.NamespaceWatches,
 		NoteBytes:  c.Limits.NoteBytes,
 		NameBytes:  c.Limits.SessionNameBytes,
+
+		AnswerBytes: answerBytes(&c.Limits),
 	}
+}
+
+// answerBytes is how long an answer about others' locks may be: it has room in a connection's output behind all
+// that is there when the next request is read, and isn't so long that it holds up others.
+func answerBytes(l *config.Limits) int {
+	const head = 1024 // of the message that it is in
+	return min(max(l.OutputBytes-l.PauseReadingBytes, l.OutputBytes/2)-head, session.Defaults.AnswerBytes)
 }
 
 // hooksOf are the hooks that the words of plugins.hooks mean.

@@ -91,8 +91,6 @@ func (w *worker) messageV2(c wsnet.Conn, sess *connection, msg []byte) {
 		w.malformed(c, sess, errSecondHello)
 	case a.session == nil:
 		w.malformed(c, sess, errNoHello)
-	case r.Op == wire.V2Inspect, r.Op == wire.V2Watch, r.Op == wire.V2Unwatch:
-		w.malformed(c, sess, fmt.Errorf("op: this server doesn't know %q yet", r.Op))
 	default:
 		w.do(c, sess, &r)
 	}
@@ -340,6 +338,9 @@ func (w *worker) refuseV2(sess *connection, q *session.Request) *session.Refusal
 	case wire.V2Inspect:
 		return w.judgePath(sess, q, host.Inspect)
 	case wire.V2Watch:
+		if w.s.memory.Load() >= w.s.settings.Load().MemoryBytes {
+			return &session.Refusal{Code: wire.V2TryLater, Text: errNoMemory.text}
+		}
 		return w.judgePath(sess, q, host.Watch)
 	}
 	return nil
