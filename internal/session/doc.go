@@ -11,6 +11,9 @@
 // lock without a request is an event; a session's events are numbered without a gap. An end is the
 // state that a lock has last. A failure is what an attachment is told before it is closed.
 //
+// A watch is told what happens to locks of anybody, at, below and above a path: these are changes, numbered
+// without a gap for each watch.
+//
 // Times are nanoseconds of a monotonic clock, of whatever beginning.
 //
 // # Who calls what
@@ -48,6 +51,9 @@
 //     one that has ended is on no list by which it could be found.
 //   - A lease, a wait or a session that is over at the time of a call is over for that call, whether or
 //     not Tick has come to it. Where the ends of a lock and of a wait fall on one moment, the lock's comes first.
+//   - What a watch was told at first, and then each change that follows, make up what an inspection of its path
+//     tells, once it was given all of them (Effects.More). An attachment is told no change of before it began.
+//   - Of a lock nobody is told paths that don't lie at, below or above the one that he looks at.
 //   - When no session is left, no memory is held for any.
 //
 // # What it costs
@@ -61,6 +67,5 @@
 //
 // It doesn't judge who may do what: a request comes with the judgement, as a Refusal. It doesn't limit the
 // number of sessions, nor memory: it tells how much there is. It knows nothing of durability. It looks for
-// no deadlocks (parties are counted and nothing more), says nothing of who is in a request's way, and
-// refuses inspect, watch and unwatch.
+// no deadlocks (parties are counted and nothing more), and says nothing of who is in a request's way.
 package session

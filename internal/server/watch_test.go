@@ -1,0 +1,175 @@
+package server
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/locktopus-project/locktopus/v2/plugins/host"
+)
+
+const (
+	inspectA = `{"op":"inspect","id":%d,"path":["a"]}`
+	watchA   = `{"op":"watch","id":%d,"path":["a"]}`
+)
+
+// TestV2InspectAndWatchSeeBothVersions has clients of both lock one path.
+func TestV2InspectAndWatchSeeBothVersions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFake(testSettings(), nil)
+		n.run()
+		defer n.s.Close()
+		watcher, c, old := n.connectV2(t), n.connectV2(t), n.mustConnect(t, "namespace=n&abandon-timeout-ms=1000")
+		watcher.greet(t, helloV2)
+		w := c.greet(t, `{"op":"hello","name":"worker"}`)
+		watcher.say(fmt.Sprintf(watchA, 1))
+		require.Equal(t, []string{`{"id":1,"state":"watching","locks":[]}`}, watcher.heard())
+		old.say(writeA)
+		time.Sleep(5 * time.Millisecond)
+		c.say(lockV2(3, `,"note":"a note"`))
+		n.deliver(0)
+		resources := `"resources":[{"type":"write","path":["a"]}]`
+		mine := func(more string) string {
+			return fmt.Sprintf(`{"session":%q,"name":"worker","lock":3,"note":"a note",%s,%s}`, w.Session, more, resources)
+		}
+		require.Equal(t, []string{
+			`{"watch":1,"n":1,"change":"acquired","locks":[{"session":"v1","lock":1,"token":"1","state":"acquired",` + resources + `}]}`,
+			`{"watch":1,"n":2,"change":"enqueued","locks":[` + mine(`"state":"enqueued","since_ms":0`) + `]}`,
+		}, watcher.heard())
+		time.Sleep(5 * time.Millisecond)
+		watcher.say(fmt.Sprintf(inspectA, 2))
+		require.Equal(t, []string{
+			`{"id":2,"state":"inspected","locks":[{"session":"v1","lock":1,"token":"1","state":"acquired",` + resources + `},` +
+				mine(`"state":"enqueued","since_ms":5`) + `]}`,
+		}, watcher.heard())
+		old.drop()
+		pass(999 * time.Millisecond)
+		n.deliver(0)
+		require.Empty(t, watcher.heard())
+		pass(2 * time.Millisecond)
+		n.deliver(0)
+		require.Equal(t, []string{
+			`{"watch":1,"n":3,"change":"ended","locks":[{"session":"v1","lock":1,"token":"1","state":"released",` + resources + `}]}`,
+			`{"watch":1,"n":4,"change":"acquired","locks":[` + mine(`"token":"2","state":"acquired","since_ms":0`) + `]}`,
+		}, watcher.heard())
+		pass(20 * time.Second)
+		n.deliver(0)
+		require.Contains(t, strings.Join(watcher.heard(), " "), `"expired"`, "its own session, which was silent")
+	})
+}
+
+// TestV2WatchersAreToldOnTheirOwnCalls also where the change is theirs.
+func TestV2WatchersAreToldOnTheirOwnCalls(t *testing.T) {
+	n := newFake(testSettings(), nil)
+	c := n.connectV2(t)
+	c.greet(t, helloV2)
+	c.say(fmt.Sprintf(watchA, 1))
+	c.heard()
+	c.say(lockV2(2, ""))
+	said := c.heard()
+	require.Len(t, said, 2)
+	require.Equal(t, `{"id":2,"state":"acquired","token":"1"}`, said[0])
+	require.Contains(t, said[1], `{"watch":1,"n":1,"change":"acquired","locks":[`)
+	require.Zero(t, n.waiting())
+	c.say(`{"op":"unwatch","id":3,"watch":1}`)
+	require.Equal(t, []string{`{"id":3,"state":"unwatched"}`}, c.heard())
+	c.say(`{"op":"release","id":4,"lock":2}`)
+	require.Len(t, c.heard(), 1)
+}
+
+func TestV2WatchesEndWithTheirConnection(t *testing.T) {
+	n := newFake(testSettings(), nil)
+	watcher, c := n.connectV2(t), n.connectV2(t)
+	w := watcher.greet(t, helloV2)
+	c.greet(t, helloV2)
+	watcher.say(fmt.Sprintf(watchA, 1))
+	again := n.connectV2(t)
+	again.greet(t, w.resume(0))
+	c.say(lockV2(1, ""))
+	n.deliver(0)
+	require.Contains(t, watcher.heard()[1], "taken_over")
+	require.Empty(t, again.heard())
+	again.say(fmt.Sprintf(watchA, 1))
+	require.Contains(t, again.heard()[0], `{"id":1,"state":"watching","locks":[{`, "sent again it begins anew")
+	c.say(`{"op":"bye","id":2}`)
+	n.deliver(0)
+	require.Contains(t, again.heard()[0], `{"watch":1,"n":1,"change":"ended"`)
+	require.Empty(t, watcher.heard())
+}
+
+func TestV2WatchesNeedMemory(t *testing.T) {
+	set := testSettings()
+	n := newFake(set, nil)
+	c := n.connectV2(t)
+	c.greet(t, helloV2)
+	set.MemoryBytes = 1
+	n.s.Reload(set)
+	c.say(fmt.Sprintf(watchA, 1))
+	require.Contains(t, c.heard()[0], `{"id":1,"error":"try_later","message":"the requests of all namespaces`)
+	c.say(fmt.Sprintf(inspectA, 2))
+	require.Contains(t, c.heard()[0], "inspected")
+}
+
+// TestOneOutcomeLetsClientsLook asks twice: a retry of what was denied is denied.
+func TestOneOutcomeLetsClientsLook(t *testing.T) {
+	var verdict host.Verdict
+	ops := map[string]host.Operation{inspectA: host.Inspect, watchA: host.Watch}
+	for ask, op := range ops {
+		j := &fakeJudge{active: true, request: func(q *host.Request) host.Verdict {
+			if q.Operation == host.Lock {
+				return allowed
+			}
+			require.Equal(t, op, q.Operation)
+			require.Len(t, q.Resources, 1)
+			require.Equal(t, host.Read, q.Resources[0].Mode)
+			return verdict
+		}}
+		n := j.serve(settingsV2())
+		holder := n.connectV2(t)
+		holder.say(helloV2)
+		holder.say(writeV2)
+		eachVerdict(func(v host.Verdict) {
+			verdict = v
+			c := n.connectV2(t)
+			c.say(helloV2)
+			c.heard()
+			for range 2 {
+				c.say(fmt.Sprintf(ask, 1))
+				said := strings.Join(c.heard(), "\n")
+				require.Equal(t, v.Outcome == host.Allowed, strings.Contains(said, `"session"`), "%+v: %s", v, said)
+				require.Equal(t, v.Outcome != host.Allowed, isRefusal(said), "%+v: %s", v, said)
+				require.Equal(t, v.Outcome == host.Failed, strings.Contains(said, `"try_later"`), "%+v: %s", v, said)
+			}
+			c.say(`{"op":"bye","id":2}`)
+			c.drop()
+		})
+	}
+}
+
+// TestClientsLookAtWhatPathsMean: plugins put another path in the place of the one that is asked for.
+func TestClientsLookAtWhatPathsMean(t *testing.T) {
+	j := &fakeJudge{active: true, request: func(q *host.Request) host.Verdict {
+		for i := range q.Resources {
+			for k, seg := range q.Resources[i].Path {
+				q.Resources[i].Path[k] = []byte(strings.ToLower(string(seg)))
+			}
+		}
+		return allowed
+	}}
+	n := j.serve(settingsV2())
+	c := n.connectV2(t)
+	c.greet(t, helloV2)
+	c.say(`{"op":"lock","id":1,"resources":[{"type":"write","path":["a"]}]}`)
+	c.say(`{"op":"inspect","id":2,"path":["A"]}`)
+	c.say(`{"op":"watch","id":3,"path":["A"]}`)
+	c.say(`{"op":"release","id":4,"lock":1}`)
+	said := c.heard()
+	require.Len(t, said, 5)
+	require.Contains(t, said[1], `"path":["a"]`)
+	require.Contains(t, said[2], `"path":["a"]`)
+	require.Contains(t, said[4], `"change":"ended"`)
+}
