@@ -29,7 +29,7 @@ func TestV2InspectAndWatchSeeBothVersions(t *testing.T) {
 		watcher.say(fmt.Sprintf(watchA, 1))
 		require.Equal(t, []string{`{"id":1,"state":"watching","locks":[]}`}, watcher.heard())
 		old.say(writeA)
-		time.Sleep(5 * time.Millisecond)
+		pass(5 * time.Millisecond)
 		c.say(lockV2(3, `,"note":"a note"`))
 		n.deliver(0)
 		resources := `"resources":[{"type":"write","path":["a"]}]`
@@ -40,7 +40,7 @@ func TestV2InspectAndWatchSeeBothVersions(t *testing.T) {
 			`{"watch":1,"n":1,"change":"acquired","locks":[{"session":"v1","lock":1,"token":"1","state":"acquired",` + resources + `}]}`,
 			`{"watch":1,"n":2,"change":"enqueued","locks":[` + mine(`"state":"enqueued","since_ms":0`) + `]}`,
 		}, watcher.heard())
-		time.Sleep(5 * time.Millisecond)
+		pass(5 * time.Millisecond)
 		watcher.say(fmt.Sprintf(inspectA, 2))
 		require.Equal(t, []string{
 			`{"id":2,"state":"inspected","locks":[{"session":"v1","lock":1,"token":"1","state":"acquired",` + resources + `},` +
