@@ -86,10 +86,8 @@ func TestAdministratorsReleaseWhatHoldsUpTheDrain(t *testing.T) {
 	status, body := askAdmin(t, "http://"+address+"/admin/v1/namespaces", oneToken, nil)
 	require.Equal(t, 200, status)
 	require.Contains(t, body, `"name":"n"`)
-	handle := regexp.MustCompile(`"handle":"(\d+)"`)
-	_, body = askAdmin(t, "http://"+address+"/admin/v1/locks?namespace=n", oneToken, nil)
 	r, err := http.NewRequest("POST", "http://"+address+"/admin/v1/release", strings.NewReader(
-		fmt.Sprintf(`{"namespace":"n","handle":%q,"reason":"we are leaving"}`, handle.FindStringSubmatch(body)[1])))
+		`{"namespace":"n","session":"v1","lock":1,"reason":"we are leaving"}`))
 	require.NoError(t, err)
 	r.Header.Set("Authorization", "Bearer "+oneToken)
 	resp, err := http.DefaultClient.Do(r)

@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
-
-	"github.com/locktopus-project/locktopus/v2/engine"
 )
 
 // action is the body of a request to take something.
@@ -17,7 +15,6 @@ type action struct {
 	Namespace string `json:"namespace"`
 	Session   string `json:"session"`
 	Lock      uint64 `json:"lock"`
-	Handle    string `json:"handle"`
 	Reason    string `json:"reason"`
 }
 
@@ -46,6 +43,9 @@ func (a *Service) action(r *request) (x action, err error) {
 	if _, err := namespaceOf(x.Namespace); err != nil {
 		return x, err
 	}
+	if x.Session == "" {
+		return x, malformed("session is missing")
+	}
 	return x, a.checkReason(x.Reason)
 }
 
@@ -68,27 +68,13 @@ func (a *Service) release(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if x.Lock == 0 {
+		return nil, malformed("lock is missing: a session's lock is named by both of them")
+	}
 	log := a.log.With("remote", r.RemoteAddr, "namespace", x.Namespace, "reason", x.Reason)
-	byHandle := x.Handle != ""
-	if byHandle == (x.Session != "" || x.Lock != 0) || !byHandle && (x.Session == "" || x.Lock == 0) {
-		return nil, malformed("name the lock by its session and lock, or by its handle alone")
-	}
-	if !byHandle {
-		l, err := a.server.AdminRelease(x.Namespace, x.Session, x.Lock, x.Reason)
-		if err != nil {
-			log.Info("administrator: no lock released", "session", x.Session, "lock", x.Lock, "error", err)
-			return nil, err
-		}
-		log.Info("administrator: lock released", "session", l.Session, "lock", l.Lock, "token", l.Token)
-		return lockOf(&l), nil
-	}
-	h, err := strconv.ParseUint(x.Handle, 10, 64)
+	l, err := a.server.AdminRelease(x.Namespace, x.Session, x.Lock, x.Reason)
 	if err != nil {
-		return nil, malformed("handle must be one that a list of locks has shown, but is %q", x.Handle)
-	}
-	l, err := a.server.AdminReleaseHandle(x.Namespace, engine.Handle(h), x.Reason)
-	if err != nil {
-		log.Info("administrator: no lock released", "handle", x.Handle, "error", err)
+		log.Info("administrator: no lock released", "session", x.Session, "lock", x.Lock, "error", err)
 		return nil, err
 	}
 	log.Info("administrator: lock released", "session", l.Session, "lock", l.Lock, "conn", l.Conn, "token", l.Token)
@@ -101,8 +87,8 @@ func (a *Service) end(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if x.Session == "" || x.Lock != 0 || x.Handle != "" {
-		return nil, malformed("name a session, and nothing else, to end it")
+	if x.Lock != 0 {
+		return nil, malformed("lock has no meaning here: all of a session's locks end with it")
 	}
 	log := a.log.With("remote", r.RemoteAddr, "namespace", x.Namespace, "reason", x.Reason)
 	s, err := a.server.AdminEnd(x.Namespace, x.Session, x.Reason)

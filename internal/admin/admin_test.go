@@ -225,7 +225,7 @@ func TestListsShowWhoHoldsAndWhoWaitsForWhom(t *testing.T) {
 	require.Nil(t, holder["waits_for"])
 	require.Equal(t, []any{"bob", "enqueued", nil}, []any{waiter["name"], waiter["state"], waiter["token"]})
 	first := waiter["waits_for"].([]any)[0].(map[string]any)
-	require.Equal(t, []any{holder["session"], holder["handle"], "alice", "write", []any{"x", "y"}}, []any{first["session"], first["handle"], first["name"], first["type"], first["path"]})
+	require.Equal(t, []any{holder["session"], holder["lock"], "alice", "write", []any{"x", "y"}}, []any{first["session"], first["lock"], first["name"], first["type"], first["path"]})
 	require.Equal(t, map[string]any{"type": "read", "path": []any{"x"}}, first["wants"])
 
 	all := w.list("locks", "namespace", "n")
@@ -274,13 +274,13 @@ func TestAReleasedLockIsToldWhyAndGoesToTheNext(t *testing.T) {
 	held := w.list("locks", "namespace", "n")[0].(map[string]any)
 	status, answer := w.ask("POST", "/admin/v1/release", fmt.Sprintf(`{"namespace":"n","session":%q,"lock":%d,"reason":"on fire"}`, held["session"].(string)[:8], l.ID()))
 	require.Equal(t, 200, status, answer)
-	require.Equal(t, held["handle"], answer["handle"])
+	require.Equal(t, held["session"], answer["session"])
 	<-l.Context().Done()
 	require.Equal(t, &client.LostError{State: "revoked", Message: "on fire"}, context.Cause(l.Context()))
 	w.lock(b, client.Write("x"))
 	require.Contains(t, w.log.String(), `msg="administrator: lock released" remote=127.0.0.1:`)
 	require.Contains(t, w.log.String(), `reason="on fire"`)
-	status, answer = w.ask("POST", "/admin/v1/release", fmt.Sprintf(`{"namespace":"n","handle":%q,"reason":"on fire"}`, held["handle"]))
+	status, answer = w.ask("POST", "/admin/v1/release", fmt.Sprintf(`{"namespace":"n","session":%q,"lock":%d,"reason":"on fire"}`, held["session"], l.ID()))
 	require.Equal(t, []any{404, "no_lock"}, []any{status, answer["error"]})
 }
 
@@ -293,8 +293,8 @@ func TestALockOfVersion1IsReleased(t *testing.T) {
 	_, _, err = c.ReadMessage()
 	require.NoError(t, err)
 	held := w.list("locks", "namespace", "n")[0].(map[string]any)
-	require.Equal(t, []any{"v1", "1", "acquired", nil}, []any{held["session"], held["token"], held["state"], held["since_ms"]})
-	status, answer := w.ask("POST", "/admin/v1/release", fmt.Sprintf(`{"namespace":"n","handle":%q,"reason":"on fire"}`, held["handle"]))
+	require.Equal(t, []any{"v1", 1.0, "1", "acquired", nil}, []any{held["session"], held["lock"], held["token"], held["state"], held["since_ms"]})
+	status, answer := w.ask("POST", "/admin/v1/release", `{"namespace":"n","session":"v1","lock":1,"reason":"on fire"}`)
 	require.Equal(t, 200, status, answer)
 	_, text, err := c.ReadMessage()
 	require.NoError(t, err)
@@ -325,6 +325,7 @@ func TestWhatIsAskedWronglyIsRefusedWithASentence(t *testing.T) {
 	w := newWorld(t, testLimits)
 	w.lock(w.dial("alice"), client.Write("x"))
 	const good = `"namespace":"n","reason":"why"`
+	const nobody = `{"namespace":"n","session":"nobody","lock":1`
 	for _, c := range []struct {
 		method, path, body string
 		status             int
@@ -350,20 +351,19 @@ func TestWhatIsAskedWronglyIsRefusedWithASentence(t *testing.T) {
 		{"POST", "/admin/v1/release", `{} {}`, 400, "something follows it"},
 		{"POST", "/admin/v1/release", `{"sesion":"x"}`, 400, `unknown field "sesion"`},
 		{"POST", "/admin/v1/release", `{"reason":"why"}`, 400, "namespace is missing"},
-		{"POST", "/admin/v1/release", `{"namespace":"n"}`, 400, "reason is missing"},
-		{"POST", "/admin/v1/release", `{"namespace":"n","reason":" "}`, 400, "reason is missing"},
-		{"POST", "/admin/v1/release", `{"namespace":"n","reason":"a\nb"}`, 400, "one line of visible text"},
-		{"POST", "/admin/v1/release", `{"namespace":"n","reason":"a\u202eb"}`, 400, "one line of visible text"},
-		{"POST", "/admin/v1/release", `{"namespace":"n","reason":"` + strings.Repeat("x", 21) + `"}`, 400, "reason has 21 bytes, at most 20 are allowed (admin.reason_bytes)"},
-		{"POST", "/admin/v1/release", `{"namespace":"n","handle":"1","reason":"` + strings.Repeat("x", 20) + `"}`, 404, "there is no such lock"},
-		{"POST", "/admin/v1/release", `{` + good + `}`, 400, "name the lock"},
-		{"POST", "/admin/v1/release", `{` + good + `,"session":"s"}`, 400, "name the lock"},
-		{"POST", "/admin/v1/release", `{` + good + `,"lock":1}`, 400, "name the lock"},
-		{"POST", "/admin/v1/release", `{` + good + `,"session":"s","lock":1,"handle":"1"}`, 400, "name the lock"},
-		{"POST", "/admin/v1/release", `{` + good + `,"handle":"x"}`, 400, "handle must be one that a list of locks has shown"},
-		{"POST", "/admin/v1/release", `{` + good + `,"session":"nobody","lock":1}`, 404, "there is no such session"},
-		{"POST", "/admin/v1/end", `{` + good + `}`, 400, "name a session"},
-		{"POST", "/admin/v1/end", `{` + good + `,"session":"s","lock":1}`, 400, "name a session"},
+		{"POST", "/admin/v1/release", nobody + `}`, 400, "reason is missing"},
+		{"POST", "/admin/v1/release", nobody + `,"reason":" "}`, 400, "reason is missing"},
+		{"POST", "/admin/v1/release", nobody + `,"reason":"a\nb"}`, 400, "one line of visible text"},
+		{"POST", "/admin/v1/release", nobody + `,"reason":"a\u202eb"}`, 400, "one line of visible text"},
+		{"POST", "/admin/v1/release", nobody + `,"reason":"` + strings.Repeat("x", 21) + `"}`, 400, "reason has 21 bytes, at most 20 are allowed (admin.reason_bytes)"},
+		{"POST", "/admin/v1/release", nobody + `,"reason":"` + strings.Repeat("x", 20) + `"}`, 404, "there is no such session"},
+		{"POST", "/admin/v1/release", `{` + good + `,"session":"s"}`, 400, "lock is missing"},
+		{"POST", "/admin/v1/release", `{` + good + `,"lock":1}`, 400, "session is missing"},
+		{"POST", "/admin/v1/release", `{` + good + `,"session":"v1","lock":7}`, 404, "there is no such lock"},
+		{"POST", "/admin/v1/release", `{` + good + `,"session":"s","lock":-1}`, 400, "the body must be a JSON object"},
+		{"POST", "/admin/v1/end", `{` + good + `}`, 400, "session is missing"},
+		{"POST", "/admin/v1/end", `{` + good + `,"session":"s","lock":1}`, 400, "lock has no meaning here"},
+		{"POST", "/admin/v1/end", `{` + good + `,"session":"v1"}`, 404, "there is no such session"},
 		{"POST", "/admin/v1/end", `{` + good + `,"session":"nobody"}`, 404, "there is no such session"},
 		{"POST", "/admin/v1/end?namespace=n", `{}`, 400, `"namespace" is unknown here`},
 	} {
@@ -399,7 +399,7 @@ func TestRequestsAreBounded(t *testing.T) {
 	require.Equal(t, 200, w.raw(head("GET", "/admin/v1/namespaces", "", 8192)))
 	require.Equal(t, 431, w.raw(head("GET", "/admin/v1/namespaces", "", 8193)))
 	for bytes, want := range map[int]int{8192: 404, 8193: 413} {
-		body := `{"namespace":"nobody","handle":"1","reason":"why"}`
+		body := `{"namespace":"nobody","session":"x","lock":1,"reason":"why"}`
 		body += strings.Repeat(" ", bytes-len(body))
 		require.Equal(t, want, w.raw(head("POST", "/admin/v1/release", fmt.Sprintf("Content-Length: %d\r\n", bytes), 0)+body))
 	}

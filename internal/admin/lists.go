@@ -169,11 +169,10 @@ func resourceOf(r *engine.Resource) resourceAnswer {
 var typeNames = map[engine.Mode]string{engine.Read: "read", engine.Write: "write", engine.Permit: "permit"}
 
 type lockAnswer struct {
-	Handle    string           `json:"handle"`
 	Session   string           `json:"session"`
 	Name      string           `json:"name,omitempty"`
 	Principal string           `json:"principal,omitempty"`
-	Lock      uint64           `json:"lock,omitempty"`
+	Lock      uint64           `json:"lock"`
 	Conn      string           `json:"conn,omitempty"`
 	Token     string           `json:"token,omitempty"`
 	State     string           `json:"state"`
@@ -186,10 +185,9 @@ type lockAnswer struct {
 }
 
 type obstacleAnswer struct {
-	Handle  string `json:"handle"`
 	Session string `json:"session"`
 	Name    string `json:"name,omitempty"`
-	Lock    uint64 `json:"lock,omitempty"`
+	Lock    uint64 `json:"lock"`
 	State   string `json:"state"`
 	Note    string `json:"note,omitempty"`
 	SinceMS *int64 `json:"since_ms,omitempty"`
@@ -214,7 +212,7 @@ func known(ms int64) *int64 {
 
 func lockOf(l *server.LockInfo) lockAnswer {
 	x := lockAnswer{
-		Handle: decimal(uint64(l.Handle)), Session: l.Session, Name: l.Name, Principal: l.Principal, Lock: l.Lock,
+		Session: l.Session, Name: l.Name, Principal: l.Principal, Lock: l.Lock,
 		Conn: decimal(l.Conn), Token: decimal(l.Token), State: l.State, Resources: []resourceAnswer{}, Note: l.Note,
 		SinceMS: known(l.Since), LeaseMS: l.LeaseMS, More: l.More,
 	}
@@ -224,7 +222,7 @@ func lockOf(l *server.LockInfo) lockAnswer {
 	for i := range l.WaitsFor {
 		o := &l.WaitsFor[i]
 		x.WaitsFor = append(x.WaitsFor, obstacleAnswer{
-			Handle: decimal(uint64(o.Handle)), Session: o.Session, Name: o.Name, Lock: o.Lock, State: o.State, Note: o.Note,
+			Session: o.Session, Name: o.Name, Lock: o.Lock, State: o.State, Note: o.Note,
 			SinceMS: known(o.Since), resourceAnswer: resourceOf(&o.Has), Wants: resourceOf(&o.Wants),
 		})
 	}

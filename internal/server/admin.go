@@ -140,13 +140,12 @@ func (s *Server) visit(name string, f func(*namespace) error) error {
 	return f(ns)
 }
 
-// LockInfo is a lock request as administrators see it.
+// LockInfo is a lock request as administrators see it. Session and Lock together name it.
 type LockInfo struct {
-	Handle    engine.Handle // names it, and never another one of this namespace
-	Session   string        // the id; "v1" for a client of version 1
+	Session   string // the id; "v1" for a client of version 1
 	Name      string
 	Principal string
-	Lock      uint64 // its id in the session; 0 for version 1
+	Lock      uint64 // its id in the session; of version 1 what its client was told when it enqueued
 	Conn      uint64 // of version 1
 	Token     uint64 // 0: it waits
 	State     string
@@ -156,11 +155,12 @@ type LockInfo struct {
 	LeaseMS   int64 // left of its lease; 0: it has none
 	WaitsFor  []Obstacle
 	More      bool // there are more of those
+
+	handle engine.Handle
 }
 
 // Obstacle is who is in the way of a request.
 type Obstacle struct {
-	Handle  engine.Handle
 	Session string
 	Name    string
 	Lock    uint64
@@ -225,7 +225,7 @@ func (s *Server) inspect(ns *namespace, path [][]byte, from engine.Cursor, most 
 // describe copies what there is to know of a request. ns.mu is held.
 func (s *Server) describe(ns *namespace, v *engine.View) LockInfo {
 	l := LockInfo{
-		Handle: v.Handle, Token: v.Token, State: stateOf(v.Acquired, v.Upgrading),
+		handle: v.Handle, Token: v.Token, State: stateOf(v.Acquired, v.Upgrading),
 		Resources: make([]engine.Resource, len(v.Resources)),
 	}
 	for i, r := range v.Resources {
@@ -233,7 +233,7 @@ func (s *Server) describe(ns *namespace, v *engine.View) LockInfo {
 	}
 	o, ours := s.ownedBy(ns, v.Owner)
 	if !ours {
-		l.Session, l.Conn, l.Since = sessionOfOld, v.Owner, unknownSince
+		l.Session, l.Lock, l.Conn, l.Since = sessionOfOld, v.Seq, v.Owner, unknownSince
 		return l
 	}
 	l.Session, l.Name, l.Principal = o.Session.ID(), o.Session.Name(), o.Session.Principal()
@@ -275,14 +275,14 @@ func (s *Server) obstacles(ns *namespace, l *LockInfo) {
 	}
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
-	found, more, err := ns.engine.Blockers(l.Handle, mostObstacles)
+	found, more, err := ns.engine.Blockers(l.handle, mostObstacles)
 	if err != nil {
 		return // it has gone meanwhile
 	}
 	l.More = more
 	for _, b := range found {
 		o := Obstacle{
-			Handle: b.Handle, Session: sessionOfOld, State: stateOf(b.Acquired, false), Since: unknownSince,
+			Session: sessionOfOld, Lock: b.Seq, State: stateOf(b.Acquired, false), Since: unknownSince,
 			Has: copied(b.Has), Wants: copied(b.Wants),
 		}
 		if who, ours := s.ownedBy(ns, b.Owner); ours {
@@ -345,38 +345,69 @@ func (s *Server) sessionOf(ns *namespace, id string) (found *session.Session, er
 	return found, err
 }
 
-// AdminRelease ends a lock of a session, acquired or waiting. Its client is told why.
+// AdminRelease ends a lock, acquired or waiting. Its client is told why; that of version 1 loses its connection,
+// too. The session is named as for AdminEnd, or "v1".
 func (s *Server) AdminRelease(name, id string, lock uint64, why string) (info LockInfo, err error) {
 	err = s.visit(name, func(ns *namespace) error {
-		sess, err := s.sessionOf(ns, id)
-		if err != nil {
-			return err
+		find := s.ofSession
+		if id == sessionOfOld {
+			find = s.ofOld
 		}
+		h, err := find(ns, id, lock)
+		if err == nil {
+			info, err = s.revoke(ns, h, why)
+		}
+		return err
+	})
+	return info, err
+}
+
+// ofSession finds a lock of a session.
+func (s *Server) ofSession(ns *namespace, id string, lock uint64) (engine.Handle, error) {
+	sess, err := s.sessionOf(ns, id)
+	if err != nil {
+		return 0, err
+	}
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	h, ok := ns.space.Handle(sess, lock)
+	if !ok {
+		return 0, ErrNoLock
+	}
+	return h, nil
+}
+
+// sliceSearch is how many requests one look shows where one of version 1 is searched for.
+const sliceSearch = 256
+
+// ofOld finds a lock of version 1 by its place in the order, among all there are: nobody keeps a list of those.
+func (s *Server) ofOld(ns *namespace, _ string, lock uint64) (engine.Handle, error) {
+	var from engine.Cursor
+	for more := true; more; {
+		var views []engine.View
 		ns.mu.Lock()
-		h, ok := ns.space.Handle(sess, lock)
-		if !ok {
+		views, from, more = ns.engine.Inspect(nil, from, sliceSearch)
+		for i := range views {
+			if views[i].Seq != lock {
+				continue
+			}
+			h := views[i].Handle
+			_, ours := s.ownedBy(ns, views[i].Owner)
 			ns.mu.Unlock()
-			return ErrNoLock
+			if ours {
+				return 0, ErrNoLock
+			}
+			return h, nil
 		}
-		info, err = s.revoke(ns, h, why)
-		return err
-	})
-	return info, err
+		ns.mu.Unlock()
+	}
+	return 0, ErrNoLock
 }
 
-// AdminReleaseHandle ends a lock of anybody. A client of version 1 is told why, and its connection closed.
-func (s *Server) AdminReleaseHandle(name string, h engine.Handle, why string) (info LockInfo, err error) {
-	err = s.visit(name, func(ns *namespace) error {
-		ns.mu.Lock()
-		info, err = s.revoke(ns, h, why)
-		return err
-	})
-	return info, err
-}
-
-// revoke ends a lock. ns.mu is held, and given back.
+// revoke ends a lock.
 func (s *Server) revoke(ns *namespace, h engine.Handle, why string) (info LockInfo, err error) {
 	var fx session.Effects
+	ns.mu.Lock()
 	v, err := ns.engine.Look(h)
 	if err != nil {
 		ns.mu.Unlock()

@@ -39,7 +39,7 @@ func TestAdministratorsSeeHoldersAndWhoWaitsForWhom(t *testing.T) {
 	require.Len(t, locks, 3)
 	first, second, third := locks[0], locks[2], locks[1] // list by list: what ends at the path comes first
 	require.Equal(t, LockInfo{
-		Handle: first.Handle, Session: "v1", Conn: uint64(old.id), Token: 1, State: "acquired", Since: -1,
+		Session: "v1", Lock: 1, Conn: uint64(old.id), Token: 1, State: "acquired", Since: -1, handle: first.handle,
 		Resources: []engine.Resource{{Mode: engine.Read, Path: [][]byte{[]byte("a")}}},
 	}, first)
 	require.Equal(t, w.Session, second.Session)
@@ -48,7 +48,7 @@ func TestAdministratorsSeeHoldersAndWhoWaitsForWhom(t *testing.T) {
 	require.Equal(t, []any{"enqueued", uint64(0), false}, []any{third.State, third.Token, third.More})
 	require.Len(t, third.WaitsFor, 2)
 	require.Equal(t, Obstacle{
-		Handle: first.Handle, Session: "v1", State: "acquired", Since: -1,
+		Session: "v1", Lock: 1, State: "acquired", Since: -1,
 		Has:   engine.Resource{Mode: engine.Read, Path: [][]byte{[]byte("a")}},
 		Wants: engine.Resource{Mode: engine.Write, Path: [][]byte{[]byte("a")}},
 	}, third.WaitsFor[0])
@@ -98,7 +98,7 @@ func TestAdministratorsPageThroughEverythingOnce(t *testing.T) {
 	require.Len(t, ids, 20)
 	seen := map[engine.Handle]bool{}
 	for _, l := range n.locksAt(t, 3) {
-		seen[l.Handle] = true
+		seen[l.handle] = true
 	}
 	require.Len(t, seen, 20)
 	_, _, err := n.s.AdminSessions("n", "x", 7)
@@ -133,8 +133,10 @@ func TestAdministratorsReleaseALockOfASession(t *testing.T) {
 	n.deliver(0)
 	require.Equal(t, []string{`{"event":1,"lock":1,"state":"revoked","message":"on fire"}`}, a.heard())
 	require.Equal(t, []string{`{"event":1,"lock":1,"state":"acquired","token":"2"}`}, b.heard())
-	_, err = n.s.AdminReleaseHandle("n", l.Handle, "again")
-	require.ErrorIs(t, err, ErrNoLock)
+	for id, lock := range map[string]uint64{w.Session: 1, "v1": 2} {
+		_, err = n.s.AdminRelease("n", id, lock, "again")
+		require.ErrorIs(t, err, ErrNoLock, id)
+	}
 
 	info, err := n.s.AdminEnd("n", w.Session, "go home")
 	require.NoError(t, err)
@@ -163,18 +165,6 @@ func TestABeginningThatTwoSessionsShareNamesNone(t *testing.T) {
 		}
 		first[w.Session[0]] = w.Session
 	}
-}
-
-// handleOf is the only lock at a path.
-func (n *fakeNet) handleOf(t testing.TB, path string, state string) engine.Handle {
-	t.Helper()
-	for _, l := range n.locksAt(t, 10, path) {
-		if l.State == state {
-			return l.Handle
-		}
-	}
-	require.Fail(t, "no lock is "+state)
-	return 0
 }
 
 const takenAway = `communication error: an administrator has released this connection's lock: on fire`
@@ -213,7 +203,7 @@ func TestAdministratorsReleaseALockOfVersion1(t *testing.T) {
 			if c.state == "enqueued" {
 				victim, other = b, a
 			}
-			l, err := n.s.AdminReleaseHandle("n", n.handleOf(t, "a", c.state), "on fire")
+			l, err := n.s.AdminRelease("n", "v1", map[string]uint64{"acquired": 1, "enqueued": 2}[c.state], "on fire")
 			require.NoError(t, err)
 			require.Equal(t, []any{"v1", uint64(victim.id)}, []any{l.Session, l.Conn})
 			require.Len(t, n.locksAt(t, 10), 1, "at once")
@@ -250,7 +240,7 @@ func TestAdministratorsReleaseAnAbandonedLock(t *testing.T) {
 		a.drop()
 		b.say(writeA)
 		b.heard()
-		_, err := n.s.AdminReleaseHandle("n", n.handleOf(t, "a", "acquired"), "on fire")
+		_, err := n.s.AdminRelease("n", "v1", 1, "on fire")
 		require.NoError(t, err)
 		n.deliver(0)
 		require.Equal(t, []string{answer(2, "lock", "acquired")}, b.heard())
