@@ -270,7 +270,9 @@ func (w *worker) tellV2(c wsnet.Conn, sess *connection) {
 func (w *worker) sendV2(c wsnet.Conn, sess *connection) {
 	fx := &w.effects
 	for i := range fx.Messages {
-		w.say(c, &fx.Messages[i])
+		m := &fx.Messages[i]
+		m.Blockers, m.Cycle = w.shown(sess, m.Blockers), w.shown(sess, m.Cycle)
+		w.say(c, m)
 	}
 	if fx.Close != 0 && !sess.v2.closing {
 		w.closeV2(c, sess, fx.Close)
@@ -297,12 +299,12 @@ func (w *worker) do(c wsnet.Conn, sess *connection, r *wire.V2Request) {
 		w.sendV2(c, sess)
 		w.place(sess, q)
 	}
-	w.tellV2(c, sess)
-	if w.s.stage.Load() != serving {
-		w.lookV2(c, sess)
-	}
 	if w.s.settings.Load().LogLocks {
 		w.logV2(c, sess, q)
+	}
+	w.tellV2(c, sess) // which may ask plugins: what they made of the request is gone then
+	if w.s.stage.Load() != serving {
+		w.lookV2(c, sess)
 	}
 }
 
@@ -458,7 +460,7 @@ func (w *worker) closedV2(c wsnet.Conn, sess *connection) {
 	w.s.finish(ns, &w.effects)
 }
 
-// logV2 logs a request and what was answered at once.
+// logV2 logs a request that was done.
 func (w *worker) logV2(c wsnet.Conn, sess *connection, q *session.Request) {
 	log := w.s.log.With("conn", c.ID(), "namespace", sess.ns.name, "session", sess.v2.session.ID(), "request", q.ID)
 	if q.Op == wire.V2Lock {

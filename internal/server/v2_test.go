@@ -57,7 +57,7 @@ func TestV2LocksGrantAcrossConnections(t *testing.T) {
 	a.say(lockV2(1, ""))
 	require.Equal(t, []string{`{"id":1,"state":"acquired","token":"1"}`}, a.heard())
 	b.say(lockV2(5, ""))
-	require.Equal(t, []string{`{"id":5,"state":"enqueued"}`}, b.heard())
+	require.Equal(t, []string{`{"id":5,"state":"enqueued","ahead":1}`}, b.heard())
 	a.say(`{"op":"release","id":2,"lock":1}`)
 	require.Equal(t, []string{`{"id":2,"lock":1,"state":"released"}`}, a.heard())
 	require.Empty(t, b.heard(), "told on its own loop")

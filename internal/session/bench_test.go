@@ -34,8 +34,15 @@ func BenchmarkDo(b *testing.B) {
 	}
 }
 
-// BenchmarkHandOff measures a lock that goes from one session to the next of a thousand that wait.
+// BenchmarkHandOff measures a lock that goes from one session to the next of those that wait, and the first one
+// waiting again.
 func BenchmarkHandOff(b *testing.B) {
+	for _, waiters := range []int{1, 10, 1000, 100_000} {
+		b.Run(fmt.Sprintf("waiters=%d", waiters), func(b *testing.B) { handOff(b, waiters) })
+	}
+}
+
+func handOff(b *testing.B, waiters int) {
 	w := newWorld(b, Defaults)
 	wanted := []engine.Resource{write("x")}
 	type one struct {
@@ -47,7 +54,7 @@ func BenchmarkHandOff(b *testing.B) {
 		c.id++
 		w.do(c.s, c.at, Request{V2Request: wire.V2Request{Op: wire.V2Lock, ID: c.id, WaitMS: 1000, LeaseMS: wire.V2None}, Wanted: wanted})
 	}
-	for range 1000 {
+	for range waiters + 1 {
 		s, at := w.open(wire.V2None)
 		all = append(all, one{s, at, 0})
 		lock(&all[len(all)-1])

@@ -54,12 +54,14 @@
 //   - What a watch was told at first, and then each change that follows, make up what an inspection of its path
 //     tells, once it was given all of them (Effects.More). An attachment is told no change of before it began.
 //   - Of a lock nobody is told paths that don't lie at, below or above the one that he looks at.
+//   - Who is in the way is told once, to the attachment that is there, and as far as the messages have room.
 //   - When no session is left, no memory is held for any.
 //
 // # What it costs
 //
 // Lock, release and renew cost a search among the session's own locks, some steps per timer, and what the
-// engine takes; they allocate nothing in a steady state. A session is heard without touching a timer. Long
+// engine takes; they allocate nothing in a steady state. A lock that has to wait counts those ahead of it
+// besides, up to a hundred; more would cost more than all the rest. A session is heard without touching a timer. Long
 // work (a session that ends with very many locks, very many timers at once, very many grants) is cut in
 // slices: Effects.More asks for another Tick.
 //
@@ -67,5 +69,5 @@
 //
 // It doesn't judge who may do what: a request comes with the judgement, as a Refusal. It doesn't limit the
 // number of sessions, nor memory: it tells how much there is. It knows nothing of durability. It looks for
-// no deadlocks (parties are counted and nothing more), and says nothing of who is in a request's way.
+// no deadlocks: parties are counted and nothing more.
 package session

@@ -9,10 +9,7 @@ type event struct {
 }
 
 // extra is what few events have besides.
-type extra struct {
-	text     string
-	blockers []wire.V2Blocker
-}
+type extra struct{ text string }
 
 // events are the last ones of a session, in a ring that grows and shrinks with what is in it. As long as
 // there is an attachment none is dropped that it hasn't been told.
@@ -21,6 +18,7 @@ type events struct {
 	last   uint64  // number of the last one; the first one has 1
 	count  int     // that are kept
 	extras map[uint64]*extra
+	crowds map[uint64][]wire.V2Blocker // who was in the way: they are told once
 }
 
 func (e *events) at(n uint64) *event { return &e.ring[n&uint64(len(e.ring)-1)] }
@@ -47,9 +45,30 @@ func (e *events) add(x event, more *extra, told uint64, most int) {
 	}
 }
 
+// beside adds to the last event who was in the way.
+func (e *events) beside(crowd []wire.V2Blocker) {
+	if e.crowds == nil {
+		e.crowds = map[uint64][]wire.V2Blocker{}
+	}
+	e.crowds[e.last] = crowd
+}
+
+// takeCrowd is what was added to an event, if it is told for the first time.
+func (e *events) takeCrowd(n uint64) []wire.V2Blocker {
+	crowd := e.crowds[n]
+	if crowd == nil {
+		return nil
+	}
+	if delete(e.crowds, n); len(e.crowds) == 0 {
+		e.crowds = nil
+	}
+	return crowd
+}
+
 // drop forgets the oldest one.
 func (e *events) drop() {
 	delete(e.extras, e.first())
+	delete(e.crowds, e.first())
 	e.count--
 }
 

@@ -74,7 +74,7 @@ func TestWaitsHaveAMost(t *testing.T) {
 		s, at := w.open(wire.V2None)
 		w.do(s, at, lockRequest(1, write("x")))
 		w.do(s, at, with(lockRequest(2, write("x")), func(r *Request) { r.WaitMS, r.Party = asked, 1 }))
-		w.lastIs(`{"id":2,"state":"enqueued"}`)
+		w.lastIs(`{"id":2,"state":"enqueued","ahead":1}`)
 		next, ok := w.space.Next()
 		require.True(t, ok)
 		require.Equal(t, end*ms, next)

@@ -169,9 +169,10 @@ func (l *lock) end() int64 { return min(l.waitEnd, l.leaseEnd) }
 func (sp *Space) due(s *Session, i uint32, l *lock) {
 	switch {
 	case l.state == wire.V2Enqueued:
-		sp.end(s, i, l, wire.V2Timeout, nil)
+		sp.tellInTheWay(s, l, wire.V2Timeout)
+		sp.drop(s, i, l, wire.V2Timeout)
 	case l.waitEnd < l.leaseEnd:
-		sp.tell(s, event{lock: l.id, state: wire.V2UpgradeTimeout}, nil)
+		sp.tellInTheWay(s, l, wire.V2UpgradeTimeout)
 		sp.changed(wire.V2WasAcquired, l.handle, wire.V2Acquired)
 		sp.takeBack(s, i, l, wire.V2UpgradeTimeout)
 	default:

@@ -225,6 +225,41 @@ func (m *model) event(s *mSession, lock uint64, state string, token uint64, more
 	m.tellEvent(s, e)
 }
 
+// timeout tells that a wait is over, and the attachment that is there whom it was for.
+func (m *model) timeout(s *mSession, l *mLock, state string) {
+	e := mEvent{n: len(s.events) + 1, lock: l.id, state: state}
+	s.events = append(s.events, e)
+	e.more = m.crowd(l.request)
+	m.tellEvent(s, e)
+}
+
+// crowd is how those in a request's way are told.
+func (m *model) crowd(r *enginetest.Request) string {
+	list := []wire.V2Blocker{}
+	for _, o := range m.locks.Blockers(r) {
+		b := wire.V2Blocker{Session: []byte("v1"), Lock: o.Seq, State: wire.V2Enqueued, SinceMS: wire.V2None}
+		if o.Acquired {
+			b.State = wire.V2Acquired
+		}
+		for _, s := range m.sessions {
+			for _, l := range s.alive {
+				if l.request == o {
+					b.Session, b.Lock, b.Note, b.SinceMS = []byte(s.id), l.id, []byte(l.note), m.now-l.since
+				}
+			}
+		}
+		if o.Upgrading {
+			b.State = wire.V2Upgrading
+		}
+		list = append(list, b)
+	}
+	if len(list) >= mostBlockers {
+		list = list[:0]
+	}
+	text := string(wire.AppendV2(nil, &wire.V2Message{State: wire.V2Timeout, Blockers: list}))
+	return strings.TrimSuffix(strings.TrimPrefix(text, `{"state":"timeout"`), "}")
+}
+
 func (s *mSession) lock(id uint64) *mLock {
 	for _, l := range s.alive {
 		if l.id == id {
@@ -334,12 +369,15 @@ func (m *model) due() (all []dueThing) {
 		for _, l := range s.alive {
 			if l.request.Upgrading && l.wait >= 0 && l.wait <= m.now {
 				all = append(all, dueThing{l.wait, 2, int64(l.request.Seq), func() {
-					m.event(s, l.id, "upgrade_timeout", 0, "")
+					m.timeout(s, l, "upgrade_timeout")
 					m.takeBack(l, "upgrade_timeout")
 				}})
 			}
 			if !l.request.Acquired && l.wait >= 0 && l.wait <= m.now {
-				all = append(all, dueThing{l.wait, 2, int64(l.request.Seq), func() { m.end(s, l, "timeout") }})
+				all = append(all, dueThing{l.wait, 2, int64(l.request.Seq), func() {
+					m.timeout(s, l, "timeout")
+					m.drop(s, l, "timeout")
+				}})
 			}
 			if l.request.Acquired && l.lease >= 0 && l.leaseEnd <= m.now {
 				all = append(all, dueThing{l.leaseEnd, 0, int64(l.request.Seq), func() { m.end(s, l, "expired") }})
@@ -466,16 +504,20 @@ func (m *model) lock(s *mSession, r *Request) {
 		return
 	}
 	if r.WaitMS == 0 {
+		m.tell(s.conn, `{"id":%d,"state":"unavailable"%s}`, r.ID, m.crowd(request))
 		m.locks.Release(request)
 		m.keep(s, mRecord{id: r.ID, state: "unavailable"})
-		m.tell(s.conn, `{"id":%d,"state":"unavailable"}`, r.ID)
 		return
 	}
 	if r.WaitMS > 0 {
 		l.wait = m.now + r.WaitMS
 	}
 	s.alive = append(s.alive, l)
-	m.tell(s.conn, `{"id":%d,"state":"enqueued"}`, r.ID)
+	m.enqueued(s, l)
+}
+
+func (m *model) enqueued(s *mSession, l *mLock) {
+	m.tell(s.conn, `{"id":%d,"state":"enqueued","ahead":%d}`, l.id, len(m.locks.Blockers(l.request)))
 }
 
 func (m *model) lockAgain(s *mSession, r *Request) {
@@ -485,7 +527,7 @@ func (m *model) lockAgain(s *mSession, r *Request) {
 	case l.request.Acquired:
 		m.tell(s.conn, `{"id":%d,"state":"acquired"%s}`, r.ID, m.details(l))
 	default:
-		m.tell(s.conn, `{"id":%d,"state":"enqueued"}`, r.ID)
+		m.enqueued(s, l)
 	}
 }
 
@@ -560,7 +602,7 @@ func (m *model) upgrade(s *mSession, l *mLock, r *Request) {
 		m.tell(s.conn, `{"id":%d,"lock":%d,"state":"upgraded","token":"%d"}`, r.ID, r.Lock, l.request.Token)
 	case r.WaitMS == 0:
 		m.keep(s, mRecord{id: r.ID, error: "unavailable"})
-		m.tell(s.conn, `{"id":%d,"lock":%d,"error":"unavailable"}`, r.ID, r.Lock)
+		m.tell(s.conn, `{"id":%d,"lock":%d,"error":"unavailable"%s}`, r.ID, r.Lock, m.crowd(l.request))
 		m.takeBack(l, l.changed)
 	default:
 		if l.wait = -1; r.WaitMS > 0 {

@@ -49,12 +49,12 @@ func (sp *Space) lock(s *Session, r *Request) {
 // enqueued answers a request that can't be granted now: it waits, unless its time is over at once.
 func (sp *Space) enqueued(s *Session, i uint32, l *lock) {
 	if l.waitEnd <= sp.now {
-		sp.fx.answer(l.id, 0, wire.V2Unavailable)
+		sp.fx.answer(l.id, 0, wire.V2Unavailable).Blockers = sp.inTheWay(l, &sp.fx.copies)
 		sp.drop(s, i, l, wire.V2Unavailable)
 		return
 	}
 	sp.setTimer(i, l)
-	sp.fx.answer(l.id, 0, wire.V2Enqueued).Ahead = wire.V2None
+	sp.fx.answer(l.id, 0, wire.V2Enqueued).Ahead = sp.ahead(l)
 	sp.changed(wire.V2WasEnqueued, l.handle, wire.V2NoState)
 }
 
@@ -94,7 +94,7 @@ func (sp *Space) engineRefused(s *Session, r *Request, err error) {
 func (sp *Space) lockAgain(s *Session, r *Request) {
 	if i := s.roster.find(r.ID); i != 0 {
 		if l := sp.locks.at(i); l.state == wire.V2Enqueued {
-			sp.fx.answer(r.ID, 0, wire.V2Enqueued).Ahead = wire.V2None
+			sp.fx.answer(r.ID, 0, wire.V2Enqueued).Ahead = sp.ahead(l)
 		} else {
 			sp.describe(sp.fx.answer(r.ID, 0, 0), l)
 		}

@@ -122,8 +122,9 @@ func (sp *Space) tellEvent(s *Session, n uint64) {
 		}
 	}
 	if more := s.events.extras[n]; more != nil {
-		m.Message, m.Blockers = []byte(more.text), more.blockers
+		m.Message = []byte(more.text)
 	}
+	m.Blockers = s.events.takeCrowd(n)
 }
 
 // settle ends what is over of the lock that a request is about.

@@ -9,6 +9,7 @@ import (
 // is.
 type copies struct {
 	resources []wire.Resource
+	blockers  []wire.V2Blocker
 	segments  [][]byte
 	text      []byte
 }
@@ -17,15 +18,21 @@ type copies struct {
 const keptCopies = 64 << 10
 
 func (c *copies) reset() {
-	if cap(c.text)+16*(cap(c.segments)+cap(c.resources)) > keptCopies {
+	if cap(c.text)+16*(cap(c.segments)+cap(c.resources)+cap(c.blockers)) > keptCopies {
 		*c = copies{}
 	}
-	c.resources, c.segments, c.text = c.resources[:0], c.segments[:0], c.text[:0]
+	c.resources, c.blockers, c.segments, c.text = c.resources[:0], c.blockers[:0], c.segments[:0], c.text[:0]
 }
 
 func (c *copies) string(text string) []byte {
 	from := len(c.text)
 	c.text = append(c.text, text...)
+	return c.text[from:len(c.text):len(c.text)]
+}
+
+func (c *copies) note(sp *Space, l *lock) []byte {
+	from := len(c.text)
+	c.text = sp.appendNote(c.text, l.note)
 	return c.text[from:len(c.text):len(c.text)]
 }
 
@@ -84,10 +91,7 @@ func (sp *Space) see(v *engine.View, c *copies) wire.V2Seen {
 	l := sp.locks.at(i)
 	s := sp.table[l.session]
 	seen.Session, seen.Name, seen.Lock = c.string(s.id), s.name, l.id
-	seen.SinceMS = left(l.since, sp.now)
-	from := len(c.text)
-	c.text = sp.appendNote(c.text, l.note)
-	seen.Note = c.text[from:len(c.text):len(c.text)]
+	seen.SinceMS, seen.Note = left(l.since, sp.now), c.note(sp, l)
 	return seen
 }
 

@@ -224,6 +224,7 @@ func (sp *Space) part(s *Session) {
 	}
 	s.attachment, s.woken = 0, false
 	sp.endWatches(s)
+	s.events.crowds = nil
 	s.events.trim(sp.limits.Events)
 	if s.state != living {
 		return

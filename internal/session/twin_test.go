@@ -249,7 +249,13 @@ func unworded(m *wire.V2Message) *wire.V2Message {
 	if m.ID != 0 && m.Error != 0 {
 		m.Message = nil
 	}
-	m.Blockers, m.Limit = nil, 0
+	m.Limit = 0
+	for i := range m.Blockers {
+		m.Blockers[i].Type, m.Blockers[i].Path = 0, nil // one of several, perhaps
+	}
+	if len(m.Blockers) == mostBlockers {
+		m.Blockers = m.Blockers[:0] // and these, too
+	}
 	for i := range m.Locks {
 		m.Locks[i].WaitsFor = nil
 		slices.SortFunc(m.Locks[i].Resources, compareShown)

@@ -62,7 +62,8 @@ func (sp *Space) upgrade(s *Session, r *Request, retry bool) {
 	sp.waits(s, i, l)
 	sp.grant(changed.Grants, changed.More)
 	if l.waitEnd <= sp.now {
-		sp.no(s, r.ID, wire.V2NotNow, "the upgrade can't be had now; the lock is what it was").Lock = r.Lock
+		m := sp.no(s, r.ID, wire.V2NotNow, "the upgrade can't be had now; the lock is what it was")
+		m.Lock, m.Blockers = r.Lock, sp.inTheWay(l, &sp.fx.copies)
 		sp.takeBack(s, i, l, l.changed)
 		return
 	}

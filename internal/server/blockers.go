@@ -1,0 +1,48 @@
+package server
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/locktopus-project/locktopus/v2/engine"
+	"github.com/locktopus-project/locktopus/v2/internal/wire"
+	"github.com/locktopus-project/locktopus/v2/plugins/host"
+)
+
+// shown are those in the way of a client whose paths it may inspect, if there are plugins to say so. The list is
+// changed in place. It is empty while a request is still to be done: plugins may be asked nothing then, as
+// they hold its paths.
+func (w *worker) shown(sess *connection, list []wire.V2Blocker) []wire.V2Blocker {
+	switch {
+	case len(list) == 0 || !w.judges():
+		return list
+	case sess.client == nil || w.effects.Undone:
+		return list[:0]
+	case w.mayInspect(sess, list):
+		return list
+	}
+	kept := list[:0]
+	for i := range list {
+		if one := list[i : i+1]; len(list) > 1 && w.mayInspect(sess, one) {
+			kept = append(kept, list[i])
+		}
+	}
+	return kept
+}
+
+// mayInspect has plugins judge whether a client may inspect what is in its way: all of that.
+func (w *worker) mayInspect(sess *connection, list []wire.V2Blocker) bool {
+	w.resources = w.resources[:0]
+	for i := range list {
+		w.resources = append(w.resources, engine.Resource{Mode: engine.Read, Path: list[i].Path})
+	}
+	if v := w.ask(sess, host.Inspect); v.Outcome != host.Allowed {
+		return false
+	}
+	for i := range list {
+		if !slices.EqualFunc(list[i].Path, w.resources[i].Path, bytes.Equal) {
+			return false // they mean something else by it now
+		}
+	}
+	return true
+}
