@@ -4,16 +4,19 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 )
 
 // call is a request that waits for its answer.
 type call struct {
 	request
-	text []byte
-	sent time.Duration  // over the present connection; below zero: not yet
-	lock *Lock          // of a request for one
-	take func(*message) // called with the answer, under the client's mutex; may be nil
+	text      []byte
+	sent      time.Duration  // over the present connection; below zero: not yet
+	tried     bool           // it was sent over any connection, and the server may know it
+	withdrawn bool           // it was not, and won't be
+	lock      *Lock          // of a request for one
+	take      func(*message) // called with the answer, under the client's mutex; may be nil
 
 	done   chan struct{} // closed when there is an answer, or none to come
 	answer *message
@@ -49,12 +52,17 @@ func (q *call) encode() {
 // ask sends a request and waits for its answer. When ctx ends first the request stays on its way.
 func (c *Client) ask(ctx context.Context, r *request, take func(*message)) (*message, error) {
 	c.mu.Lock()
-	if c.closing {
+	if err := c.ready(); err != nil {
 		c.mu.Unlock()
-		return nil, ErrClosed
+		return nil, err
 	}
 	q := c.begin(r, take)
 	c.mu.Unlock()
+	return q.wait(ctx)
+}
+
+// wait returns the answer, or the error that it is.
+func (q *call) wait(ctx context.Context) (*message, error) {
 	select {
 	case <-q.done:
 	case <-ctx.Done():
@@ -64,6 +72,24 @@ func (c *Client) ask(ctx context.Context, r *request, take func(*message)) (*mes
 		return nil, q.err
 	}
 	return q.answer, refusal(q.answer)
+}
+
+// withdraw takes a request back that the server can't know. c.mu is held.
+func (c *Client) withdraw(q *call) bool {
+	if q.tried || c.link != nil { // where it stands in a queue
+		return false
+	}
+	q.withdrawn = true
+	if c.withdrawn++; 2*c.withdrawn > len(c.calls) {
+		c.sweep()
+	}
+	return true
+}
+
+// sweep takes requests that were withdrawn off the list. c.mu is held.
+func (c *Client) sweep() {
+	c.calls = slices.DeleteFunc(c.calls, func(q *call) bool { return q.withdrawn })
+	c.withdrawn = 0
 }
 
 // refusal is the error that an answer is; nil if it is none.
@@ -98,6 +124,7 @@ func (c *Client) handle(l *link, text []byte) error {
 	}
 	switch {
 	case m.ID != 0:
+		l.answered = true
 		return c.answered(&m)
 	case m.Watch != 0:
 		c.watched(&m)
@@ -106,9 +133,21 @@ func (c *Client) handle(l *link, text []byte) error {
 	case m.Notice != "":
 		c.options.Log.Info("locktopus: notice of the server", "notice", m.Notice)
 	case m.Error != "":
+		if m.Error == "malformed" {
+			c.blame(&m)
+		}
 		return &RefusedError{Code: m.Error, Message: m.Message}
 	}
 	return nil // of a later version
+}
+
+// blame answers the request with which the server ends the connection: the oldest that has no answer, as answers
+// come in order. c.mu is held.
+func (c *Client) blame(m *message) {
+	if len(c.calls) > 0 && c.calls[0].sent >= 0 {
+		m.ID = c.calls[0].ID
+		_ = c.answered(m)
+	}
 }
 
 // answered takes an answer up: answers come in the order of the requests.
@@ -155,7 +194,7 @@ func (c *Client) happened(m *message) error {
 		return fmt.Errorf("the server's event %d follows %d", m.Event, c.event)
 	}
 	c.event = m.Event
-	if l := c.locks[m.Lock.ID]; l != nil {
+	if l := c.locks[m.Lock]; l != nil {
 		l.happened(m)
 	}
 	return nil

@@ -6,9 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"math"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,17 +26,22 @@ type Options struct {
 	// grant another. The client renews at a third of it.
 	TTL time.Duration
 	// Margin is how much earlier than necessary locks end locally, so that the program can react; a tenth
-	// of the TTL, and 2 s at most, if zero.
+	// of the TTL, and 2 s at most, if zero. It is half of the TTL at most.
 	Margin time.Duration
 	// Credentials are for the server's plugins, where a header can't be used. See Header, too.
 	Credentials map[string]string
 	// Header goes with each connection, such as Authorization.
 	Header http.Header
+	// Authorize, if there is one, is asked for both before each connection, for tokens that expire. What it
+	// returns goes beside Header and Credentials and replaces what has the same name there.
+	Authorize func(context.Context) (http.Header, map[string]string, error)
 	// TLS is for wss:// addresses; nil: the system's authorities.
 	TLS *tls.Config
+	// Dial makes connections, to a Unix socket for example; nil: over TCP, or as HTTP_PROXY and its like say.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// OnRisk, if there is one, is called with true when two thirds of the time in which the server must be
 	// heard are over and it has not been, and with false when it has been heard again. Locks are still held
-	// meanwhile. It must return soon and must not call the client.
+	// meanwhile. Calls come one after the other, on a goroutine of their own; it must not close the client.
 	OnRisk func(atRisk bool)
 	// BackoffMin and BackoffMax bound how long the client waits between two attempts to connect, which
 	// doubles each time and is drawn at random from its upper half; 50 ms and 5 s if zero.
@@ -80,23 +89,31 @@ type Client struct {
 	stopped   context.Context // ended by Close
 	work      sync.WaitGroup
 
-	mu      sync.Mutex // guards what follows, and the state of calls, locks and watches
-	link    *link      // nil: there is no connection
-	session string
-	secret  string
-	epoch   string
-	ttl     time.Duration
-	event   uint64           // the last one seen
-	lastID  uint64           // of requests
-	calls   []*call          // not answered, in the order of their ids
-	locks   map[uint64]*Lock // acquired, or waiting with an answer that said so
-	watches map[uint64]*Watch
-	heard   time.Duration // when the newest request was sent that has been answered
-	said    time.Duration // when something was sent last
-	risky   bool
-	closing bool
-	wake    chan struct{} // holds one: the keeper should look again
+	mu        sync.Mutex // guards what follows, and the state of calls, locks and watches
+	link      *link      // nil: there is no connection
+	session   string
+	secret    string
+	durable   bool
+	ttl       time.Duration
+	event     uint64           // the last one seen
+	lastID    uint64           // of requests
+	calls     []*call          // not answered, in the order of their ids
+	withdrawn int              // of them
+	locks     map[uint64]*Lock // acquired, or waiting with an answer that said so
+	leases    map[uint64]*Lock // those of them that are acquired and have a lease
+	due       time.Duration    // no lease of them is over before
+	watches   map[uint64]*Watch
+	heard     time.Duration // when the newest request was sent that has been answered
+	said      time.Duration // when something was sent last
+	risky     bool
+	closing   bool
+	refused   error         // the server doesn't let this client in; nil: it does, as far as is known
+	wake      chan struct{} // holds one: the keeper should look again
+	risk      chan bool     // holds the newest that OnRisk is to be told; nil: there is none
 }
+
+// never is later than any time.
+const never = time.Duration(math.MaxInt64)
 
 // Dial connects to a server and begins a session. The address is that of the second version of the
 // protocol and names the namespace: ws://HOST:PORT/v2?namespace=NAME, or wss://. The context is for the
@@ -110,11 +127,10 @@ func Dial(ctx context.Context, address string, options *Options) (*Client, error
 
 func dial(ctx context.Context, address string, options *Options, now func() time.Duration) (*Client, error) {
 	c := &Client{
-		options: options.orDefaults(), url: address, now: now, wake: make(chan struct{}, 1),
-		locks: map[uint64]*Lock{}, watches: map[uint64]*Watch{},
+		options: options.orDefaults(), url: address, now: now, wake: make(chan struct{}, 1), heard: now(), due: never,
+		locks: map[uint64]*Lock{}, leases: map[uint64]*Lock{}, watches: map[uint64]*Watch{},
 	}
-	c.transport = http.DefaultTransport.(*http.Transport).Clone()
-	c.transport.TLSClientConfig = c.options.TLS
+	c.transport = transport(&c.options)
 	c.stopped, c.stop = context.WithCancelCause(context.Background())
 	l, err := c.connect(ctx)
 	if err != nil {
@@ -124,7 +140,40 @@ func dial(ctx context.Context, address string, options *Options, now func() time
 	}
 	c.work.Go(func() { c.run(l) })
 	c.work.Go(c.keep)
+	if c.options.OnRisk != nil {
+		c.risk = make(chan bool, 1)
+		c.work.Go(c.tellRisks)
+	}
 	return c, nil
+}
+
+func transport(o *Options) *http.Transport {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.TLSClientConfig = o.TLS
+	if o.Dial != nil {
+		t.DialContext, t.Proxy = o.Dial, nil
+	}
+	return t
+}
+
+// authority is what the client shows when it connects.
+func (c *Client) authority(ctx context.Context) (http.Header, map[string]string, error) {
+	o := &c.options
+	if o.Authorize == nil {
+		return o.Header, o.Credentials, nil
+	}
+	header, credentials, err := o.Authorize(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("locktopus: no credentials: %w", err)
+	}
+	return merged(o.Header, header), merged(o.Credentials, credentials), nil
+}
+
+func merged[M ~map[string]V, V any](below, above M) M {
+	all := M{}
+	maps.Copy(all, below)
+	maps.Copy(all, above)
+	return all
 }
 
 // CheckAddress says what is wrong with an address, if anything, without connecting to it.
@@ -160,6 +209,14 @@ func (c *Client) Connected() bool {
 	return c.link != nil
 }
 
+// Durable says whether the server's fencing tokens go on where they were after a restart. If they don't, what is
+// guarded must forget its marks when the server restarts, or nobody gets through.
+func (c *Client) Durable() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.durable
+}
+
 // TTL is the time to live that the server has granted.
 func (c *Client) TTL() time.Duration {
 	c.mu.Lock()
@@ -178,8 +235,7 @@ func (c *Client) Close() error {
 		bye = c.begin(&request{Op: "bye"}, nil)
 	}
 	for _, l := range c.waiting() {
-		delete(c.locks, l.id)
-		l.end(ErrClosed)
+		l.drop(ErrClosed)
 	}
 	c.endAll(ErrClosed)
 	c.mu.Unlock()
@@ -209,9 +265,8 @@ func (c *Client) failCalls() {
 
 // endAll ends all locks and watches of the session here. c.mu is held.
 func (c *Client) endAll(cause error) {
-	for id, l := range c.locks {
-		delete(c.locks, id)
-		l.end(cause)
+	for _, l := range c.locks {
+		l.drop(cause)
 	}
 	for id, w := range c.watches {
 		delete(c.watches, id)
@@ -222,13 +277,17 @@ func (c *Client) endAll(cause error) {
 // run keeps a connection, from the one that Dial made until Close.
 func (c *Client) run(l *link) {
 	defer c.failCalls()
+	pause := backoff{min: c.options.BackoffMin, max: c.options.BackoffMax}
 	for {
 		err := c.serve(l)
 		if c.ending() {
 			return
 		}
 		c.options.Log.Info("locktopus: connection lost", "error", err)
-		if l = c.reconnect(); l == nil {
+		if l.answered {
+			pause.wait = 0
+		}
+		if l = c.reconnect(&pause); l == nil {
 			return
 		}
 	}
@@ -241,17 +300,26 @@ func (c *Client) ending() bool {
 	return c.closing
 }
 
+// backoff is how long to wait before the next attempt to connect. It is over when a connection was of use: one that
+// is made and lost again at once, as by a server that is in trouble, makes it longer.
+type backoff struct{ min, max, wait time.Duration }
+
+// next is zero at first.
+func (b *backoff) next() time.Duration {
+	wait := b.wait
+	b.wait = min(max(2*wait, b.min), b.max)
+	return wait/2 + rand.N(wait/2+1)
+}
+
 // reconnect tries until it has a connection, or the client is closed: then it is nil.
-func (c *Client) reconnect() *link {
-	for wait := time.Duration(0); ; wait = min(max(2*wait, c.options.BackoffMin), c.options.BackoffMax) {
-		if wait > 0 {
-			pause := time.NewTimer(wait/2 + rand.N(wait/2+1))
-			select {
-			case <-c.stopped.Done():
-				pause.Stop()
-				return nil
-			case <-pause.C:
-			}
+func (c *Client) reconnect(pause *backoff) *link {
+	for {
+		timer := time.NewTimer(pause.next())
+		select {
+		case <-c.stopped.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
 		}
 		ctx, cancel := context.WithTimeout(c.stopped, c.patience())
 		l, err := c.connect(ctx)
@@ -262,6 +330,8 @@ func (c *Client) reconnect() *link {
 			return l
 		case c.stopped.Err() != nil:
 			return nil
+		case Denied(err):
+			c.deny(err)
 		}
 		c.options.Log.Info("locktopus: cannot connect", "error", err)
 	}
@@ -270,4 +340,30 @@ func (c *Client) reconnect() *link {
 // patience is how long one attempt to connect may take.
 func (c *Client) patience() time.Duration {
 	return max(2*time.Second, min(c.TTL(), 10*time.Second))
+}
+
+// deny ends all waiting: the server doesn't let this client in any more, and nobody shall wait for that to change.
+// Attempts go on, and locks that are held end when their time is over.
+func (c *Client) deny(cause error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refused = cause
+	for _, l := range c.waiting() {
+		l.askRelease(cause)
+	}
+	c.calls = slices.DeleteFunc(c.calls, func(q *call) bool {
+		asks := q.Op == "inspect" || q.Op == "watch"
+		if asks {
+			q.fail(cause)
+		}
+		return asks
+	})
+}
+
+// ready says why nothing can be asked for now; nil: it can, or will be as soon as there is a connection. c.mu is held.
+func (c *Client) ready() error {
+	if c.closing {
+		return ErrClosed
+	}
+	return c.refused
 }

@@ -31,10 +31,30 @@ func (c *Client) tend() time.Duration {
 	changed := c.assess(now, &next)
 	risky := c.risky
 	c.mu.Unlock()
-	if changed && c.options.OnRisk != nil {
-		c.options.OnRisk(risky)
+	if changed && c.risk != nil {
+		select {
+		case <-c.risk: // not told yet, and no longer so
+		default:
+		}
+		c.risk <- risky
 	}
 	return max(time.Millisecond, next-now)
+}
+
+// tellRisks calls OnRisk, which may take its time: locks must end in theirs.
+func (c *Client) tellRisks() {
+	told := false
+	for {
+		select {
+		case <-c.stopped.Done():
+			return
+		case risky := <-c.risk:
+			if risky != told {
+				told = risky
+				c.options.OnRisk(risky)
+			}
+		}
+	}
 }
 
 func sooner(next *time.Duration, at time.Duration) { *next = min(*next, at) }
@@ -50,7 +70,7 @@ func (c *Client) renew(now time.Duration, next *time.Duration) {
 		if oldest := c.calls[0]; oldest.sent >= 0 {
 			if now-oldest.sent >= third {
 				c.options.Log.Info("locktopus: no answer, connecting again", "waited", now-oldest.sent)
-				c.link.close()
+				c.link.cancel() // closing may wait for a write that is stuck, and nothing here may wait
 				return
 			}
 			sooner(next, oldest.sent+third)
@@ -70,25 +90,27 @@ func (c *Client) usable(d time.Duration) time.Duration {
 	if margin <= 0 {
 		margin = min(d/10, maxMargin)
 	}
-	return d - d/50 - margin
+	return d - d/50 - min(margin, d/2)
 }
 
-// endOverdue ends locks that the server may have given to others. It is told, in case that it hasn't.
-// c.mu is held.
+// endOverdue ends locks that the server may have given to others. c.mu is held.
 func (c *Client) endOverdue(now time.Duration, next *time.Duration) {
-	for id, l := range c.locks {
-		if l.state != heldLock {
-			continue
+	if all := c.heard + c.usable(c.ttl); now < all {
+		sooner(next, all)
+	} else {
+		for _, l := range c.locks {
+			l.expire(now)
 		}
-		until := l.until()
-		if now < until {
-			sooner(next, until)
-			continue
-		}
-		l.end(ErrDeadline)
-		delete(c.locks, id)
-		c.begin(&request{Op: "release", Lock: id}, nil)
 	}
+	if now >= c.due {
+		c.due = never
+		for _, l := range c.leases {
+			if l.expire(now); l.state == heldLock {
+				sooner(&c.due, l.until())
+			}
+		}
+	}
+	sooner(next, c.due)
 }
 
 // assess says whether the risk has changed that the session ends. c.mu is held.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -23,6 +24,8 @@ type link struct {
 	socket *websocket.Conn
 	ctx    context.Context
 	cancel context.CancelFunc
+
+	answered bool // the reader's: a request was
 
 	mu    sync.Mutex // guards queue
 	queue []*call
@@ -47,9 +50,13 @@ func (l *link) post(q *call) {
 
 // connect makes a connection and begins the session over it, or takes it up again.
 func (c *Client) connect(ctx context.Context) (*link, error) {
+	header, credentials, err := c.authority(ctx)
+	if err != nil {
+		return nil, err
+	}
 	socket, response, err := websocket.Dial(ctx, c.url, &websocket.DialOptions{
 		HTTPClient:   &http.Client{Transport: c.transport},
-		HTTPHeader:   c.options.Header,
+		HTTPHeader:   header,
 		Subprotocols: []string{subprotocol},
 	})
 	if err != nil {
@@ -58,7 +65,7 @@ func (c *Client) connect(ctx context.Context) (*link, error) {
 	socket.SetReadLimit(messageBytesMax)
 	l := &link{socket: socket, wake: make(chan struct{}, 1)}
 	l.ctx, l.cancel = context.WithCancel(c.stopped)
-	if err := c.greet(ctx, l); err != nil {
+	if err := c.greet(ctx, l, credentials); err != nil {
 		l.close()
 		return nil, err
 	}
@@ -80,9 +87,9 @@ func dialError(err error, response *http.Response) error {
 }
 
 // greet says hello and takes the welcome up. A session that the server has forgotten is begun anew.
-func (c *Client) greet(ctx context.Context, l *link) error {
+func (c *Client) greet(ctx context.Context, l *link, credentials map[string]string) error {
 	for {
-		hello := c.hello()
+		hello := c.hello(credentials)
 		text, err := json.Marshal(hello)
 		if err != nil {
 			return fmt.Errorf("locktopus: credentials: %w", err)
@@ -114,10 +121,10 @@ func (c *Client) greet(ctx context.Context, l *link) error {
 	}
 }
 
-func (c *Client) hello() *request {
+func (c *Client) hello(credentials map[string]string) *request {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r := &request{Op: "hello", TTLMS: milliseconds(c.options.TTL), Name: c.options.Name, Credentials: c.options.Credentials}
+	r := &request{Op: "hello", TTLMS: milliseconds(c.options.TTL), Name: c.options.Name, Credentials: credentials}
 	if c.session != "" {
 		r.Resume = &resumption{Session: c.session, Secret: c.secret, Event: c.event}
 	}
@@ -132,10 +139,8 @@ func (c *Client) forget(cause error) {
 	c.session, c.secret, c.event, c.lastID = "", "", 0, 0
 	old, waiting := c.calls, c.waiting()
 	c.calls = nil
-	for id, l := range c.locks {
-		if l.state == waitingLock {
-			delete(c.locks, id)
-		}
+	for _, l := range waiting {
+		delete(c.locks, l.id)
 	}
 	c.endAll(cause)
 	for _, q := range old {
@@ -152,41 +157,43 @@ func (c *Client) forget(cause error) {
 func (c *Client) welcome(l *link, m *message, resumed bool, sent time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.session, c.secret, c.epoch = m.Session, m.Secret, m.Epoch
+	c.session, c.secret, c.durable, c.refused = m.Session, m.Secret, m.Durable, nil
 	c.ttl = time.Duration(m.TTLMS) * time.Millisecond
 	c.heard, c.said = max(c.heard, sent), sent
-	if resumed {
-		c.reconcile(m)
-	} else {
-		c.event = m.Event
-	}
 	c.link = l
+	c.sweep()
 	for _, q := range c.calls {
 		q.sent = -1
 		l.post(q)
 	}
+	switch {
+	case !resumed:
+		c.event = m.Event
+	case m.FirstEvent > c.event+1:
+		c.event = m.FirstEvent - 1
+		c.reconcile(maps.Clone(c.locks), m)
+	}
 	c.look()
 }
 
-// reconcile finds what became of the locks when the server no longer has all events that were missed.
-// c.mu is held.
-func (c *Client) reconcile(m *message) {
-	if m.FirstEvent <= c.event+1 {
-		return // they follow
-	}
-	c.event = m.FirstEvent - 1
-	alive := map[uint64]*LockInfo{}
+// reconcile finds what became of locks when the server no longer has all events that were missed: m lists those
+// that it has, or the first of them. The requests that ask for the others stand behind those that are sent once more,
+// and may be answered over a later connection. c.mu is held.
+func (c *Client) reconcile(missing map[uint64]*Lock, m *message) {
 	for i := range m.Locks {
-		alive[m.Locks[i].Lock] = &m.Locks[i]
-	}
-	for _, l := range c.locks {
-		switch info := alive[l.id]; {
-		case info == nil:
-			l.end(&LostError{State: "gone", Message: "it ended while there was no connection"})
-		case info.State != "enqueued" && l.state == waitingLock:
-			l.acquired(info.Token, info.Slots)
-			l.begun(c.heard, &message{LeaseMS: info.LeaseMS})
+		info := &m.Locks[i]
+		if l := missing[info.Lock]; l != nil {
+			delete(missing, info.Lock)
+			l.found(info)
 		}
+	}
+	if m.Next != "" {
+		q := c.begin(&request{Op: "locks", After: m.Next}, nil)
+		q.take = func(m *message) { c.reconcile(missing, m) }
+		return
+	}
+	for _, l := range missing {
+		l.drop(&LostError{State: "gone", Message: "it ended while there was no connection"})
 	}
 }
 
@@ -196,14 +203,9 @@ func (c *Client) serve(l *link) error {
 	writing.Go(func() { c.write(l) })
 	err := c.read(l)
 	c.mu.Lock()
-	if c.link == l {
-		c.link = nil
-	}
+	c.link = nil
 	c.leaveQueues()
-	for id, w := range c.watches {
-		w.end(ErrWatchInterrupted)
-		delete(c.watches, id)
-	}
+	c.endWatches()
 	c.mu.Unlock()
 	l.close()
 	writing.Wait()
@@ -214,12 +216,25 @@ func (c *Client) read(l *link) error {
 	for {
 		_, text, err := l.socket.Read(l.ctx)
 		if err != nil {
-			return err
+			return c.closed(err)
 		}
 		if err := c.handle(l, text); err != nil {
 			return err
 		}
 	}
+}
+
+// closed finds out whether it was a request's fault that the server has ended the connection: it would be its fault
+// again and again, over each connection to come.
+func (c *Client) closed(err error) error {
+	closed, ok := errors.AsType[websocket.CloseError](err)
+	if !ok || closed.Code != websocket.StatusMessageTooBig {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.blame(&message{Error: "limit", Message: "the request is longer than the server allows (limits.message_bytes)"})
+	return err
 }
 
 // write sends what is in the queue, in its order. Whoever puts something in never waits for the network.
@@ -231,7 +246,7 @@ func (c *Client) write(l *link) {
 		l.mu.Unlock()
 		for _, q := range queue {
 			c.mu.Lock()
-			q.sent = c.now()
+			q.sent, q.tried = c.now(), true
 			c.said = q.sent
 			c.mu.Unlock()
 			if err := l.socket.Write(l.ctx, websocket.MessageText, q.text); err != nil {

@@ -25,6 +25,7 @@ type Lock struct {
 
 	// Guarded by the client's mutex.
 	id      uint64
+	asked   *call // the request for it
 	state   lockState
 	token   uint64
 	slots   []uint32
@@ -36,9 +37,9 @@ type Lock struct {
 
 // Lock waits for all resources at once and takes them. When ctx ends first it gives up and leaves the queue;
 // where ctx has a deadline the server knows of it, and the *UnavailableError says who was in the way.
-// ctx is for waiting only: how long the lock lasts has nothing to do with it.
+// ctx is for waiting only: how long the lock lasts has nothing to do with it. Its values are in Lock.Context, too.
 //
-// Other errors: *DeadlockError, *RefusedError, ErrClosed.
+// Other errors: *DeadlockError, *RefusedError, ErrClosed, and ErrDeadline when the grant came too late to be used.
 func (c *Client) Lock(ctx context.Context, items ...Item) (*Lock, error) {
 	return c.acquire(ctx, items, false)
 }
@@ -57,8 +58,11 @@ func (c *Client) acquire(ctx context.Context, items []Item, now bool) (*Lock, er
 	for _, item := range items {
 		item.add(&l.request)
 	}
-	if err := checkResources(l.request.Resources); err != nil {
+	if err := l.request.check(); err != nil {
 		return nil, err
+	}
+	if l.request.Party == 0 {
+		NewParty().add(&l.request)
 	}
 	l.lease = l.request.lease
 	if now {
@@ -66,11 +70,12 @@ func (c *Client) acquire(ctx context.Context, items []Item, now bool) (*Lock, er
 	} else if until, ok := ctx.Deadline(); ok {
 		l.patient = until
 	}
-	l.ctx, l.cancel = context.WithCancelCause(context.Background())
+	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	c.mu.Lock()
-	if c.closing {
+	if err := c.ready(); err != nil {
 		c.mu.Unlock()
-		return nil, ErrClosed
+		l.cancel(err)
+		return nil, err
 	}
 	l.begin()
 	c.mu.Unlock()
@@ -92,7 +97,7 @@ func (l *Lock) begin() {
 		r.WaitMS = milliseconds(waitFor(time.Until(l.patient)))
 	}
 	q := l.c.begin(&r, nil)
-	l.id, q.lock = q.ID, l
+	l.id, l.asked, q.lock = q.ID, q, l
 	q.take = func(m *message) { l.answered(q, m) }
 }
 
@@ -106,25 +111,24 @@ func (l *Lock) answered(q *call, m *message) {
 	}
 	switch m.State {
 	case "acquired":
-		l.c.locks[l.id] = l
-		l.acquired(m.Token, m.Slots)
-		l.begun(q.sent, m)
+		l.acquired(q.sent, m)
 	case "enqueued":
 		l.c.locks[l.id] = l
 	default:
-		err := refusal(m)
-		if err == nil {
-			err = &LostError{State: m.State, Message: m.Message}
-		}
-		l.end(err)
+		l.drop(ended(m))
 	}
 }
 
 // begun notes how long the lease lasts from when something was sent. A retry may be answered when much of it is
 // over. c.mu is held.
 func (l *Lock) begun(sent time.Duration, m *message) {
-	if l.lease > 0 {
-		l.leased, l.left = sent, min(l.lease, time.Duration(m.LeaseMS)*time.Millisecond)
+	if l.lease == 0 {
+		return
+	}
+	l.leased, l.left = sent, min(l.lease, time.Duration(m.LeaseMS)*time.Millisecond)
+	if until := l.until(); until < l.c.due {
+		l.c.due = until
+		l.c.look()
 	}
 }
 
@@ -137,12 +141,20 @@ func (l *Lock) until() time.Duration {
 	return end
 }
 
-// acquired makes it a lock that is held. c.mu is held.
-func (l *Lock) acquired(token uint64, slots []uint32) {
-	l.state, l.token, l.slots = heldLock, token, slots
-	l.leased, l.left = l.c.heard, l.lease
+// acquired makes it a lock that is held, unless the server's word was so long on its way that it may not be true
+// any more. sent is when the server can have granted it at the earliest, as far as is known. c.mu is held.
+func (l *Lock) acquired(sent time.Duration, m *message) {
+	l.begun(sent, m)
+	if l.c.now() >= l.until() {
+		l.askRelease(ErrDeadline)
+		return
+	}
+	l.state, l.token, l.slots = heldLock, m.Token, m.Slots
+	l.c.locks[l.id] = l
+	if l.lease > 0 {
+		l.c.leases[l.id] = l
+	}
 	close(l.settled)
-	l.c.look()
 }
 
 // happened takes an event up. c.mu is held.
@@ -152,23 +164,45 @@ func (l *Lock) happened(m *message) {
 		if l.state != waitingLock {
 			return
 		}
-		l.acquired(m.Token, m.Slots)
-		l.begun(l.c.heard, m)
-		if l.lease > 0 {
-			l.askRenewal(nil)
+		l.acquired(l.c.heard, m)
+		if l.state == heldLock && l.lease > 0 {
+			l.askRenewal()
 		}
 	case "upgraded":
 		l.upgraded(m.Token)
 	case "upgrade_timeout":
 		l.endUpgrade(refusal(m))
 	default:
-		err := refusal(m) // "timeout"
-		if err == nil {
-			err = &LostError{State: m.State, Message: m.Message}
-		}
-		delete(l.c.locks, l.id)
-		l.end(err)
+		l.drop(ended(m))
 	}
+}
+
+// found takes up what the server says of a lock about which nothing was heard for a while. c.mu is held.
+func (l *Lock) found(info *LockInfo) {
+	m := &message{State: info.State, Token: info.Token, Slots: info.Slots, LeaseMS: info.LeaseMS}
+	switch {
+	case l.state == waitingLock && info.State != "enqueued":
+		l.acquired(l.c.heard, m)
+	case l.state == heldLock && info.Token != l.token:
+		l.upgraded(info.Token)
+	case l.state == heldLock && info.State == "acquired" && l.upgrade != nil:
+		l.endUpgrade(&UnavailableError{State: "upgrade_timeout"})
+	}
+}
+
+// ended is the error for how the server says that a lock has ended.
+func ended(m *message) error {
+	if err := refusal(m); err != nil { // "timeout" for example
+		return err
+	}
+	return &LostError{State: m.State, Message: m.Message}
+}
+
+// drop ends a lock without a word to the server. c.mu is held.
+func (l *Lock) drop(cause error) {
+	delete(l.c.locks, l.id)
+	delete(l.c.leases, l.id)
+	l.end(cause)
 }
 
 // end is the end of the lock, or of waiting for it. c.mu is held.
@@ -197,10 +231,12 @@ func (l *Lock) giveUp(cause error) {
 	}
 }
 
-// askRelease ends the lock and says so to the server. c.mu is held.
+// askRelease ends the lock and says so to the server, if it can know of it; nil: it can't. c.mu is held.
 func (l *Lock) askRelease(cause error) *call {
-	l.end(cause)
-	delete(l.c.locks, l.id)
+	l.drop(cause)
+	if l.c.withdraw(l.asked) {
+		return nil
+	}
 	return l.c.begin(&request{Op: "release", Lock: l.id}, nil)
 }
 
@@ -219,12 +255,12 @@ func (c *Client) waiting() (all []*Lock) {
 	return inOrder(all)
 }
 
-// leaveQueues ends requests that don't wait without a connection. c.mu is held.
+// leaveQueues ends requests that don't wait without a connection. The server is told, too: it may have granted one
+// just before the connection was lost. c.mu is held.
 func (c *Client) leaveQueues() {
 	for _, l := range c.waiting() {
 		if l.request.Leave {
-			delete(c.locks, l.id)
-			l.end(&LostError{State: "canceled", Message: "the connection was lost, and it was not to wait without one"})
+			l.askRelease(&LostError{State: "canceled", Message: "the connection was lost, and it was not to wait without one"})
 		}
 	}
 }
@@ -253,14 +289,28 @@ func (l *Lock) Slots() []uint32 {
 }
 
 // Context ends when the lock is over. context.Cause tells why: ErrReleased, ErrDeadline, a *LostError, or
-// ErrClosed.
+// ErrClosed. It has the values of the context that Lock was called with, and ends independently of that.
 func (l *Lock) Context() context.Context { return l.ctx }
 
 // Done is closed when the lock is over.
 func (l *Lock) Done() <-chan struct{} { return l.ctx.Done() }
 
-// Err says why the lock is over; nil while it is held.
-func (l *Lock) Err() error { return context.Cause(l.ctx) }
+// Err says why the lock is over; nil while it is held. It looks at the clock, and so knows it at once after the
+// process was stopped or the machine has slept, when Context takes a moment.
+func (l *Lock) Err() error {
+	l.c.mu.Lock()
+	defer l.c.mu.Unlock()
+	l.expire(l.c.now())
+	return context.Cause(l.ctx)
+}
+
+// expire ends a lock whose time is over. The server may have given it to others; it is told in case that it hasn't.
+// c.mu is held.
+func (l *Lock) expire(now time.Duration) {
+	if l.state == heldLock && now >= l.until() {
+		l.askRelease(ErrDeadline)
+	}
+}
 
 // Deadline is how much longer the lock lasts at least if the server is not heard again.
 func (l *Lock) Deadline() time.Duration {
@@ -273,10 +323,12 @@ func (l *Lock) Deadline() time.Duration {
 }
 
 // Release gives the lock up and waits for the server's word. It returns nil if the lock was held until now,
-// and otherwise why it was not; a second call returns nil. When ctx ends first the release goes on.
+// and otherwise why it was not; a second call returns nil. When ctx ends first the release goes on. So it does when
+// the server isn't heard until the lock would have ended by itself: that is ErrDeadline.
 func (l *Lock) Release(ctx context.Context) error {
 	c := l.c
 	c.mu.Lock()
+	l.expire(c.now())
 	if l.state != heldLock {
 		err := context.Cause(l.ctx)
 		c.mu.Unlock()
@@ -285,55 +337,54 @@ func (l *Lock) Release(ctx context.Context) error {
 		}
 		return err
 	}
+	patience := l.until() - c.now()
 	q := l.askRelease(ErrReleased)
 	c.mu.Unlock()
-	select {
-	case <-q.done:
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, ErrDeadline)
+	defer cancel()
+	m, err := q.wait(ctx)
+	if err == nil && m.State != "released" {
+		err = ended(m)
 	}
-	switch {
-	case q.err != nil:
-		return q.err
-	case q.answer.State == "released":
-		return nil
-	case q.answer.State != "":
-		return &LostError{State: q.answer.State, Message: q.answer.Message}
-	}
-	return refusal(q.answer)
+	return err
 }
 
 // Renew begins the lock's lease anew and waits for the server's word; without a lease it does nothing that
 // the client doesn't do by itself.
 func (l *Lock) Renew(ctx context.Context) error {
 	l.c.mu.Lock()
+	l.expire(l.c.now())
 	if l.state != heldLock {
 		defer l.c.mu.Unlock()
 		return context.Cause(l.ctx)
 	}
-	done := make(chan error, 1)
-	l.askRenewal(func(err error) { done <- err })
+	q := l.askRenewal()
 	l.c.mu.Unlock()
-	select {
-	case err := <-done:
-		return err
-	case <-l.ctx.Done():
-		return context.Cause(l.ctx)
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return l.told(ctx, q)
 }
 
+// told waits for the answer to a request about the lock, which is none if the lock ends first.
+func (l *Lock) told(ctx context.Context, q *call) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(l.ctx, func() { cancel(context.Cause(l.ctx)) })()
+	m, err := q.wait(ctx)
+	if err == nil && endStates[m.State] {
+		err = ended(m)
+	}
+	return err
+}
+
+// endStates are what an answer says of a lock that has ended.
+var endStates = map[string]bool{"released": true, "canceled": true, "expired": true, "revoked": true}
+
 // askRenewal begins the lease anew. c.mu is held.
-func (l *Lock) askRenewal(told func(error)) {
+func (l *Lock) askRenewal() *call {
 	q := l.c.begin(&request{Op: "renew", Lock: l.id}, nil)
 	q.take = func(m *message) {
-		err := refusal(m)
-		if err == nil {
+		if m.State == "renewed" && l.state == heldLock {
 			l.begun(q.sent, m)
 		}
-		if told != nil {
-			told(err)
-		}
 	}
+	return q
 }

@@ -16,6 +16,8 @@ type request struct {
 	LeaseMS     *int64            `json:"lease_ms,omitempty"`
 	Note        string            `json:"note,omitempty"`
 	Leave       bool              `json:"leave,omitempty"`
+	Party       uint64            `json:"party,omitempty"`
+	Upgrade     uint64            `json:"upgrade,omitempty"`
 	TTLMS       *int64            `json:"ttl_ms,omitempty"`
 	Name        string            `json:"name,omitempty"`
 	Credentials map[string]string `json:"credentials,omitempty"`
@@ -44,17 +46,15 @@ type message struct {
 	LastID     uint64 `json:"last_id"`
 	FirstEvent uint64 `json:"first_event"`
 
-	Lock    lockOrInfo `json:"lock"`
-	State   string     `json:"state"`
-	Token   uint64     `json:"token,string"`
-	Slots   []uint32   `json:"slots"`
-	Ahead   int        `json:"ahead"`
-	LeaseMS int64      `json:"lease_ms"`
-	Change  string     `json:"change"`
-	Number  uint64     `json:"n"`
-	Notice  string     `json:"notice"`
-	MS      int64      `json:"ms"`
-	Next    string     `json:"next"`
+	Lock    uint64   `json:"lock"`
+	State   string   `json:"state"`
+	Token   uint64   `json:"token,string"`
+	Slots   []uint32 `json:"slots"`
+	LeaseMS int64    `json:"lease_ms"`
+	Change  string   `json:"change"`
+	Number  uint64   `json:"n"`
+	Notice  string   `json:"notice"`
+	Next    string   `json:"next"`
 
 	Blockers []Blocker  `json:"blockers"`
 	Cycle    []Blocker  `json:"cycle"`

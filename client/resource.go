@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 )
@@ -63,6 +64,21 @@ func Note(text string) Item { return option(func(q *request) { q.Note = text }) 
 // keeps its place for as long as the session lives.
 func Impatient() Item { return option(func(q *request) { q.Leave = true }) }
 
+// Party is whose a lock is, where deadlocks are looked for; see NewParty. The zero Party is nobody's.
+type Party struct{ number uint64 }
+
+var parties atomic.Uint64
+
+// NewParty is for locks that belong together, as those of one task that holds some while it waits for others. Given
+// to each of their requests, it lets the server see when tasks would wait for each other in a circle: the request
+// that would close it is refused with a *DeadlockError that names the others. Without a party each lock stands for
+// itself, so that goroutines which share a client never seem to wait for each other; nor are they told when they do.
+//
+// What a party has already isn't free for it: whoever asks twice for the same waits for itself.
+func NewParty() Party { return Party{parties.Add(1)} }
+
+func (p Party) add(q *request) { q.Party = p.number }
+
 // milliseconds rounds up: a limit never ends early.
 func milliseconds(d time.Duration) *int64 {
 	ms := max(0, int64((d+time.Millisecond-1)/time.Millisecond))
@@ -71,27 +87,55 @@ func milliseconds(d time.Duration) *int64 {
 
 var errNoResources = errors.New("locktopus: a lock needs at least one resource, such as client.Write(\"orders\")")
 
-// checkResources finds what can't be sent. Everything else is the server's to judge.
-func checkResources(rs []Resource) error {
-	if len(rs) == 0 {
+// check finds what the server would end the connection for. Everything else is the server's to judge.
+func (q *request) check() error {
+	if len(q.Resources) == 0 {
 		return errNoResources
 	}
-	for i := range rs {
-		if err := checkPath(rs[i].Path); err != nil {
+	for i := range q.Resources {
+		if err := q.Resources[i].check(); err != nil {
 			return fmt.Errorf("locktopus: resource %d: %w", i, err)
+		}
+	}
+	if err := checkText(q.Note); err != nil {
+		return fmt.Errorf("locktopus: the note %w", err)
+	}
+	return nil
+}
+
+func (r *Resource) check() error {
+	permit := false
+	switch strings.ToLower(r.Type) {
+	case "read", "r", "write", "w":
+	case "permit", "p":
+		permit = true
+	default:
+		return fmt.Errorf("its type must be read, write or permit, but is %q", r.Type)
+	}
+	switch {
+	case permit && r.Limit == 0:
+		return errors.New("a permit needs a limit of 1 or more")
+	case !permit && (r.Limit != 0 || r.Weight != 0):
+		return fmt.Errorf("a limit and a weight are for permits, but it is a %s", r.Type)
+	}
+	return checkPath(r.Path)
+}
+
+func checkPath(path []string) error {
+	for k, segment := range path {
+		if err := checkText(segment); err != nil {
+			return fmt.Errorf("segment %d of the path %w", k, err)
 		}
 	}
 	return nil
 }
 
-func checkPath(path []string) error {
-	for k, segment := range path {
-		if !utf8.ValidString(segment) {
-			return fmt.Errorf("segment %d of the path is not UTF-8", k)
-		}
-		if strings.IndexByte(segment, 0) >= 0 {
-			return fmt.Errorf("segment %d of the path holds a NUL", k)
-		}
+func checkText(text string) error {
+	switch {
+	case !utf8.ValidString(text):
+		return errors.New("is not UTF-8")
+	case strings.IndexByte(text, 0) >= 0:
+		return errors.New("holds a NUL")
 	}
 	return nil
 }

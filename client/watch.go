@@ -2,30 +2,17 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
+	"fmt"
+	"slices"
 )
-
-// lockOrInfo is what stands behind "lock": its id, or in what a watch tells, all about it.
-type lockOrInfo struct {
-	ID   uint64
-	Info *LockInfo
-}
-
-func (l *lockOrInfo) UnmarshalJSON(text []byte) error {
-	if len(text) > 0 && text[0] == '{' {
-		l.Info = &LockInfo{}
-		return json.Unmarshal(text, l.Info)
-	}
-	return json.Unmarshal(text, &l.ID)
-}
 
 // Inspect lists who holds and who waits at a path, below it, and above it where that covers it: limit of
 // them at most, in the order of the queue. more is empty or what to pass as after to go on; begin with "".
 func (c *Client) Inspect(ctx context.Context, path []string, limit int, after string) (locks []LockInfo, more string, err error) {
 	path = orEmpty(path)
 	if err := checkPath(path); err != nil {
-		return nil, "", err
+		return nil, "", fmt.Errorf("locktopus: %w", err)
 	}
 	m, err := c.ask(ctx, &request{Op: "inspect", Path: &path, Limit: limit, After: after}, nil)
 	if err != nil {
@@ -47,39 +34,58 @@ const watchBuffer = 4096
 
 // Change is something that happened to a lock.
 type Change struct {
-	Change string // the state it has come to, such as "enqueued", "acquired" or "released"
-	Lock   LockInfo
+	// Change is "enqueued", "acquired", "upgraded", "downgraded" or "ended".
+	Change string
+	// Lock is the lock as it is now; of one that has ended the state says how.
+	Lock LockInfo
 }
 
-// Watch tells what changes at and below a path.
+// Watch tells what changes at a path, below it, and above it where that covers it.
 type Watch struct {
 	c       *Client
-	id      uint64
+	asked   *call
 	locks   []LockInfo
 	changes chan Change
 	over    chan struct{}
-	err     error // guarded by the client's mutex until over is closed
+
+	// Guarded by the client's mutex.
+	closed bool
+	number uint64 // of the last change
+	err    error  // until over is closed
 }
 
 // Watch begins to watch a path. Close it.
 func (c *Client) Watch(ctx context.Context, path []string) (*Watch, error) {
 	path = orEmpty(path)
 	if err := checkPath(path); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("locktopus: %w", err)
 	}
 	w := &Watch{c: c, changes: make(chan Change, watchBuffer), over: make(chan struct{})}
-	m, err := c.ask(ctx, &request{Op: "watch", Path: &path}, func(m *message) {
-		if m.State == "watching" {
-			w.id = m.ID
-			c.watches[w.id] = w
-		}
-	})
+	c.mu.Lock()
+	if err := c.ready(); err != nil {
+		c.mu.Unlock()
+		return nil, err
+	}
+	w.asked = c.begin(&request{Op: "watch", Path: &path}, w.begun)
+	c.mu.Unlock()
+	m, err := w.asked.wait(ctx)
 	if err != nil {
 		w.Close() // in case that it was begun for nobody
 		return nil, err
 	}
 	w.locks = m.Locks
 	return w, nil
+}
+
+// begun takes the answer up. c.mu is held.
+func (w *Watch) begun(m *message) {
+	switch {
+	case m.State != "watching":
+	case w.closed:
+		w.c.begin(&request{Op: "unwatch", Watch: m.ID}, nil)
+	default:
+		w.c.watches[m.ID] = w
+	}
 }
 
 // Locks are those that there were when the watch began.
@@ -96,7 +102,12 @@ func (w *Watch) Next(ctx context.Context) (Change, error) {
 	case change := <-w.changes:
 		return change, nil
 	case <-w.over:
-		return Change{}, w.err
+		select {
+		case change := <-w.changes:
+			return change, nil
+		default:
+			return Change{}, w.err
+		}
 	case <-ctx.Done():
 		return Change{}, context.Cause(ctx)
 	}
@@ -106,11 +117,17 @@ func (w *Watch) Next(ctx context.Context) (Change, error) {
 func (w *Watch) Close() {
 	w.c.mu.Lock()
 	defer w.c.mu.Unlock()
-	if w.c.watches[w.id] == w {
-		delete(w.c.watches, w.id)
-		w.end(ErrClosed)
-		w.c.begin(&request{Op: "unwatch", Watch: w.id}, nil)
+	w.closed = true
+	if w.c.watches[w.asked.ID] == w {
+		w.stop(ErrClosed)
 	}
+}
+
+// stop ends the watch, and says so to the server. c.mu is held.
+func (w *Watch) stop(cause error) {
+	delete(w.c.watches, w.asked.ID)
+	w.end(cause)
+	w.c.begin(&request{Op: "unwatch", Watch: w.asked.ID}, nil)
 }
 
 // end is the end of the watch. c.mu is held.
@@ -125,16 +142,30 @@ func (c *Client) watched(m *message) {
 	if w == nil {
 		return
 	}
-	if m.Change == "lagged" || m.Lock.Info == nil {
-		delete(c.watches, w.id)
+	if m.Change == "lagged" || len(m.Locks) == 0 || m.Number != w.number+1 {
+		delete(c.watches, m.Watch)
 		w.end(ErrWatchLagged)
 		return
 	}
+	w.number = m.Number
 	select {
-	case w.changes <- Change{Change: m.Change, Lock: *m.Lock.Info}:
+	case w.changes <- Change{Change: m.Change, Lock: m.Locks[0]}:
 	default:
-		delete(c.watches, w.id)
-		w.end(ErrWatchLagged)
-		c.begin(&request{Op: "unwatch", Watch: w.id}, nil)
+		w.stop(ErrWatchLagged)
 	}
+}
+
+// endWatches ends what ends with a connection, and requests that are about it. c.mu is held.
+func (c *Client) endWatches() {
+	for id, w := range c.watches {
+		delete(c.watches, id)
+		w.end(ErrWatchInterrupted)
+	}
+	c.calls = slices.DeleteFunc(c.calls, func(q *call) bool {
+		about := q.tried && q.Op == "watch" || q.Op == "unwatch"
+		if about {
+			q.fail(ErrWatchInterrupted)
+		}
+		return about
+	})
 }
