@@ -93,11 +93,8 @@ func askHealth(target string, patience time.Duration, cert, key string) (string,
 	}
 	transport := &http.Transport{TLSClientConfig: tc, DisableKeepAlives: true}
 	asked := target
-	if scheme, path, ok := strings.Cut(target, ":"); ok && (scheme == "unix" || scheme == "unix+tls") {
-		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", path)
-		}
-		asked = map[string]string{"unix": "http", "unix+tls": "https"}[scheme] + "://localhost/healthz"
+	if base, ok := overUnix(target, transport); ok {
+		asked = base + "/healthz"
 	}
 	u, err := url.Parse(asked)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
@@ -118,6 +115,19 @@ func askHealth(target string, patience time.Duration, cert, key string) (string,
 		return "", fmt.Errorf("%s answers %s: %s", target, resp.Status, answer)
 	}
 	return answer, nil
+}
+
+// overUnix has a transport connect to the socket that a target such as unix:/path names, and returns the beginning
+// of the URLs to ask for there. False: it names none.
+func overUnix(target string, transport *http.Transport) (base string, ok bool) {
+	scheme, path, _ := strings.Cut(target, ":")
+	base, ok = map[string]string{"unix": "http://localhost", "unix+tls": "https://localhost"}[scheme]
+	if ok {
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		}
+	}
+	return base, ok
 }
 
 func isLoopback(host string) bool {

@@ -45,8 +45,13 @@ func TestRunScripts(t *testing.T) {
 	})
 }
 
-// serveSessions is a server; the address is that of version 2.
+// serveSessions is a server's address of version 2.
 func serveSessions(t *testing.T) string {
+	_, address := newServer(t)
+	return address
+}
+
+func newServer(t *testing.T) (*server.Server, string) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	s, err := server.New(server.Options{
@@ -58,5 +63,5 @@ func serveSessions(t *testing.T) string {
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
-	return "ws://" + ln.Addr().String() + "/v2"
+	return s, "ws://" + ln.Addr().String() + "/v2"
 }

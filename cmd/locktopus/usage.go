@@ -40,6 +40,20 @@ const (
 `
 )
 
+// lookHelp is part of the help texts of commands that show locks.
+const lookHelp = `PATH is segments with "/" between them; "\/" and "\\" are "/" and "\" within one; "" is the whole
+namespace. What others have written is shown in quotes where it isn't one plain word.
+
+  --json                 a line of JSON for each lock, in the terms of the protocol
+  --url URL              ws://HOST:PORT/v2?namespace=NAME, or wss://; without it LOCKTOPUS_URL of
+                         the environment
+  --header 'NAME: VALUE' a header to connect with, several times; the environment's
+                         LOCKTOPUS_AUTHORIZATION is the header Authorization
+  --ca FILE              authorities of the server's certificate, PEM (default: the system's)
+  --cert FILE            certificate to show to a server that wants one (server.tls.client_ca)
+  --key FILE             its key
+`
+
 // helpTexts are by command; "" is the program's own.
 var helpTexts = map[string]string{
 	"": `Locktopus is a lock server: clients lock sets of paths, for reading or writing, over WebSocket.
@@ -51,6 +65,10 @@ Usage: locktopus COMMAND
   config print   print the configuration that would be in effect
   health         ask a running server whether it is well
   run            run a command while its locks are held
+  ls             list who holds which locks, and who waits
+  inspect        say all about the locks at a path, and who waits for whom
+  watch          show locks as they change
+  release        take a lock from who holds it, or end a session; for administrators
   plugin new     make a project for a plugin
   plugin check   look for faults in a plugin
   plugin run     ask a plugin one question
@@ -156,6 +174,59 @@ Exit codes: the command's own; 128+N when signal N ended it, or run while it was
 command line; 69 the server can't be reached; 75 the locks were not to be had; 77 denied; 79 the
 locks were lost while the command was running; 126 the command can't be executed; 127 there is no
 such command.
+`,
+	"ls": `Usage: locktopus ls [PATH] [--json] [options]
+
+Lists the locks at a path, below it, and above it where that covers it; without PATH, all of the
+namespace. A line for each says its state and for how long, its fencing token, session and number,
+which "locktopus release" takes, the session's name, what it is for, and its note.
+
+` + lookHelp + `
+Exit codes: 0 listed; 1 the list can't be written; 64 wrong command line; 69 the server can't be
+reached; 77 denied.
+`,
+	"inspect": `Usage: locktopus inspect PATH [--json] [options]
+
+Says all about the locks at a path, below it, and above it where that covers it: what they are
+for, whose they are, and of those that wait for whom.
+
+` + lookHelp + `
+Exit codes: 0 said, also if there are no locks; 1 it can't be written; 64 wrong command line; 69 the
+server can't be reached; 77 denied.
+`,
+	"watch": `Usage: locktopus watch PATH [--json] [options]
+
+Lists the locks at a path, below it, and above it where that covers it, each with its state in
+brackets, and then shows each change as it happens, until it is stopped. After a lost connection
+it begins anew.
+
+` + lookHelp + `
+Exit codes: 1 it can't be written; 64 wrong command line; 69 the server can't be reached; 77
+denied.
+`,
+	"release": `Usage: locktopus release SESSION LOCK --reason TEXT [options]
+       locktopus release SESSION --end --reason TEXT [options]
+
+Takes a lock from a session, whether it is held or waits, or ends the session with all its locks.
+The client is told why. SESSION and LOCK are what "locktopus ls" shows; the beginning of a session's
+id will do. This is for administrators, at the server's listener for them (admin.listen).
+
+  --reason TEXT          what the client is told, in one line
+  --end                  end the session
+  --namespace NAME       default: that of LOCKTOPUS_URL in the environment
+  --admin URL            where the listener is: http://HOST:PORT or https://, unix:/path/to/socket
+                         or, with TLS, unix+tls:/path/to/socket. Without it LOCKTOPUS_ADMIN_URL of
+                         the environment, or http://127.0.0.1:9010
+  --token-file FILE      the administrators' token. Without it LOCKTOPUS_ADMIN_TOKEN of the
+                         environment, or the file that LOCKTOPUS_ADMIN_TOKEN_FILE names there
+  --json                 print the server's answer
+  --ca FILE              authorities of the server's certificate, PEM (default: the system's)
+  --server-name NAME     the name in its certificate, if it isn't the URL's
+  --cert FILE            certificate to show to a server that wants one (server.tls.client_ca)
+  --key FILE             its key
+
+Exit codes: 0 done; 1 there is no such lock or session; 64 wrong command line; 69 the listener can't
+be reached; 77 denied: the token is another one.
 `,
 	"plugin": `Usage: locktopus plugin new [--lang LANGUAGE] DIR
        locktopus plugin check FILE.wasm

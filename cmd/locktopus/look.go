@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/locktopus-project/locktopus/v2/client"
+)
+
+// pageOfLocks is how many locks are asked for at once.
+const pageOfLocks = 500
+
+// lookFlags are those of commands that show locks.
+type lookFlags struct {
+	dialFlags
+	command string
+	json    bool
+	path    []string
+}
+
+func (p process) ls(args []string) int {
+	return p.look("ls", args, 0, func(ctx context.Context, c *client.Client, f *lookFlags) error {
+		out := newLines(p.stdout, f.json)
+		out.heading("STATE", "FOR")
+		return eachPage(ctx, c, f.path, func(page []client.LockInfo, _ bool) error {
+			for i := range page {
+				l := seenIn(page, i)
+				if err := out.lock(word(l.State), l.age(), l); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+}
+
+func (p process) inspect(args []string) int {
+	return p.look("inspect", args, 1, func(ctx context.Context, c *client.Client, f *lookFlags) error {
+		out, shown := newLines(p.stdout, f.json), 0
+		err := eachPage(ctx, c, f.path, func(page []client.LockInfo, more bool) error {
+			for i := range page {
+				l := seenIn(page, i)
+				l.partial = more || shown > 0
+				if err := out.details(l); err != nil {
+					return err
+				}
+			}
+			shown += len(page)
+			return nil
+		})
+		if err == nil && shown == 0 && !f.json {
+			_, err = fmt.Fprintf(p.stdout, "nobody holds or waits for %s\n", pathWord(f.path))
+		}
+		return err
+	})
+}
+
+func (p process) watch(args []string) int {
+	return p.look("watch", args, 1, func(ctx context.Context, c *client.Client, f *lookFlags) error {
+		out := newLines(p.stdout, f.json)
+		out.heading("TIME", "CHANGE")
+		for {
+			err := p.watchOnce(ctx, c, f, out)
+			if !errors.Is(err, client.ErrWatchInterrupted) && !errors.Is(err, client.ErrWatchLagged) {
+				return err
+			}
+			fmt.Fprintf(p.stderr, "locktopus watch: %s: beginning anew\n", said(err))
+		}
+	})
+}
+
+// watchOnce shows what there is, and then what changes, until the watch is over.
+func (p process) watchOnce(ctx context.Context, c *client.Client, f *lookFlags, out *lines) error {
+	w, err := c.Watch(ctx, f.path)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	present := w.Locks()
+	for i := range present {
+		if err := out.change(time.Now(), "present", seenIn(present, i)); err != nil {
+			return err
+		}
+	}
+	for {
+		x, err := w.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if err := out.change(time.Now(), x.Change, seenIn([]client.LockInfo{x.Lock}, 0)); err != nil {
+			return err
+		}
+	}
+}
+
+// errOutput says that what was shown could not be written.
+var errOutput = errors.New("cannot write")
+
+// look connects to a server, shows something, and says how that went.
+func (p process) look(command string, args []string, paths int, show func(context.Context, *client.Client, *lookFlags) error) int {
+	f, err := parseLook(command, args, paths)
+	options := client.Options{Name: "locktopus " + command}
+	if err == nil {
+		err = f.options(p, &options)
+	}
+	if err != nil {
+		return p.misused(command, "locktopus %s: %v", command, err)
+	}
+	address, err := f.address(p)
+	if err != nil {
+		return p.misused(command, "locktopus %s: %s", command, said(err))
+	}
+	ctx := context.Background()
+	dialing, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	c, err := client.Dial(dialing, address, &options)
+	if err != nil {
+		err = unreachable(ctx, err)
+	} else {
+		defer c.Close()
+		err = show(ctx, c, f)
+	}
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errOutput):
+		fmt.Fprintf(p.stderr, "locktopus %s: %v\n", command, err)
+		return exitFailed
+	}
+	fmt.Fprintf(p.stderr, "locktopus %s: %s\n", command, printable(said(err)))
+	return exitFor(err)
+}
+
+// parseLook reads the command line. Without a path it is the whole namespace, where that is allowed.
+func parseLook(command string, args []string, paths int) (*lookFlags, error) {
+	f := &lookFlags{command: command}
+	flags := append(f.dialFlagList(), &flagValue{long: "--json", alone: &f.json})
+	operands, err := parseFlags(args, 1, flags...)
+	if err != nil {
+		return nil, err
+	}
+	if len(operands) < paths {
+		return nil, errors.New(`name a path: its segments with "/" between them, or "" for the whole namespace`)
+	}
+	if len(operands) > 0 {
+		if f.path, err = parseTextPath(operands[0]); err != nil {
+			return nil, fmt.Errorf("the path %w", err)
+		}
+	}
+	return f, nil
+}
+
+// eachPage calls f with the locks at a path, some at a time, and whether there are more.
+func eachPage(ctx context.Context, c *client.Client, path []string, f func(page []client.LockInfo, more bool) error) error {
+	for after, begun := "", false; !begun || after != ""; begun = true {
+		ctx, cancel := context.WithTimeoutCause(ctx, dialTimeout, errors.New("the server doesn't answer"))
+		page, next, err := c.Inspect(ctx, path, pageOfLocks, after)
+		cancel()
+		if err != nil {
+			return err
+		}
+		if err := f(page, next != ""); err != nil {
+			return err
+		}
+		after = next
+	}
+	return nil
+}
+
+// lines writes what is shown: as text, or as JSON with an object for each line.
+type lines struct {
+	to   io.Writer
+	json bool
+	fail error // of the heading
+}
+
+func newLines(to io.Writer, asJSON bool) *lines { return &lines{to: to, json: asJSON} }
+
+func (o *lines) write(text string) error {
+	if _, err := io.WriteString(o.to, text); err != nil {
+		return fmt.Errorf("%w: %w", errOutput, bareError(err))
+	}
+	return nil
+}
+
+// The columns are as wide for few locks as for many, so that what reads them can count on it.
+const columns = "%-10s  %-10s  %-8s  %-12s  %-5s  %-16s  %s\n"
+
+func (o *lines) heading(first, second string) {
+	if !o.json {
+		o.fail = o.write(fmt.Sprintf(columns, first, second, "TOKEN", "SESSION", "LOCK", "NAME", "RESOURCES"))
+	}
+}
+
+// lock is a line about a lock, behind two words.
+func (o *lines) lock(first, second string, l *seen) error {
+	if o.fail != nil {
+		return o.fail
+	}
+	if o.json {
+		return o.write(l.jsonLine(nil))
+	}
+	return o.write(fmt.Sprintf(columns, first, second, l.tokenWord(), l.sessionWord(), l.lockWord(), word(l.Name), l.resourcesText()+l.noteText()))
+}
+
+// change is a line about what has happened to a lock.
+func (o *lines) change(at time.Time, what string, l *seen) error {
+	if o.json {
+		return o.write(l.jsonLine(&happening{Time: at.Format(time.RFC3339Nano), Change: what}))
+	}
+	if what == "ended" || what == "present" {
+		what = map[string]string{"ended": l.State, "present": "(" + l.State + ")"}[what]
+	}
+	return o.lock(at.Format("15:04:05"), word(what), l)
+}
+
+// details are some lines about a lock.
+func (o *lines) details(l *seen) error {
+	if o.json {
+		return o.write(l.jsonLine(nil))
+	}
+	return o.write(l.detailsText())
+}
