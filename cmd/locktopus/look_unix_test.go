@@ -96,17 +96,11 @@ func play(e *testscript.Env, url string) (*players, error) {
 
 // awaitWaiter returns when two locks are there.
 func awaitWaiter(ctx context.Context, c *client.Client) error {
-	w, err := c.Watch(ctx, []string{"taken"})
-	if err != nil {
-		return err
-	}
-	defer w.Close()
-	for n := len(w.Locks()); n < 2; n++ {
-		if _, err := w.Next(ctx); err != nil {
+	for {
+		if locks, _, err := c.Inspect(ctx, []string{"taken"}, 0, ""); err != nil || len(locks) == 2 {
 			return err
 		}
 	}
-	return nil
 }
 
 // sessionInto is the script command `session FILE NAME VARIABLE`: the id of a session in a list.

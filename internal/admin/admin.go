@@ -102,8 +102,10 @@ const (
 // CheckToken says what is wrong with a token, without showing it.
 func CheckToken(token string) error {
 	switch n := len(token); {
-	case n < TokenBytesMin || n > TokenBytesMax:
+	case n < TokenBytesMin:
 		return fmt.Errorf("a token has %d to %d bytes, but this one has %d", TokenBytesMin, TokenBytesMax, n)
+	case n > TokenBytesMax:
+		return fmt.Errorf("a token has %d to %d bytes, but this one has more", TokenBytesMin, TokenBytesMax)
 	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
 		return errors.New("a token is visible ASCII without blanks, on one line, but this one isn't")
 	}
