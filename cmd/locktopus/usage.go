@@ -208,15 +208,15 @@ denied.
        locktopus release SESSION --end --reason TEXT [options]
 
 Takes a lock from a session, whether it is held or waits, or ends the session with all its locks.
-The client is told why. SESSION and LOCK are what "locktopus ls" shows; the beginning of a session's
-id will do. This is for administrators, at the server's listener for them (admin.listen).
+The client is told why. SESSION and LOCK are what "locktopus ls" shows; the beginning of a
+session's id will do. For administrators, at the server's listener for them (admin.listen).
 
   --reason TEXT          what the client is told, in one line
   --end                  end the session
   --namespace NAME       default: that of LOCKTOPUS_URL in the environment
-  --admin URL            where the listener is: http://HOST:PORT or https://, unix:/path/to/socket
-                         or, with TLS, unix+tls:/path/to/socket. Without it LOCKTOPUS_ADMIN_URL of
-                         the environment, or http://127.0.0.1:9010
+  --admin URL            where the listener is: http://HOST:PORT, https://, unix:/path/to/socket
+                         or, with TLS, unix+tls:/path/to/socket. Without it LOCKTOPUS_ADMIN_URL
+                         of the environment, or http://127.0.0.1:9010
   --token-file FILE      the administrators' token. Without it LOCKTOPUS_ADMIN_TOKEN of the
                          environment, or the file that LOCKTOPUS_ADMIN_TOKEN_FILE names there
   --json                 print the server's answer
@@ -225,8 +225,8 @@ id will do. This is for administrators, at the server's listener for them (admin
   --cert FILE            certificate to show to a server that wants one (server.tls.client_ca)
   --key FILE             its key
 
-Exit codes: 0 done; 1 there is no such lock or session; 64 wrong command line; 69 the listener can't
-be reached; 77 denied: the token is another one.
+Exit codes: 0 done; 1 there is no such lock or session; 64 wrong command line; 69 the listener
+can't be reached; 77 denied: the token is another one.
 `,
 	"plugin": `Usage: locktopus plugin new [--lang LANGUAGE] DIR
        locktopus plugin check FILE.wasm
