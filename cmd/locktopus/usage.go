@@ -191,8 +191,8 @@ Says all about the locks at a path, below it, and above it where that covers it:
 for, whose they are, and of those that wait for whom.
 
 ` + lookHelp + `
-Exit codes: 0 said, also if there are no locks; 1 it can't be written; 64 wrong command line; 69 the
-server can't be reached; 77 denied.
+Exit codes: 0 said, also if there are no locks; 1 it can't be written; 64 wrong command line; 69
+the server can't be reached; 77 denied.
 `,
 	"watch": `Usage: locktopus watch PATH [--json] [options]
 
