@@ -27,6 +27,7 @@ type loop struct {
 	slab
 	wheel  wheel
 	now    instant // read once a turn, after the wait
+	waits  uint    // without an event so far
 	lim    *Limits // read once a turn
 	buf    []byte  // what every connection's input is read into
 	cork   []byte  // what the answers to it are collected in
@@ -57,6 +58,10 @@ const (
 )
 
 const eventsPerTurn = 256
+
+// yieldEvery is how often the loop waits, at some tens of microseconds each while it has work, before others get
+// their turn.
+const yieldEvery = 64
 
 // share is what one kind of work that doesn't come from events (tokens, deadlines, the sweep of
 // stopAccepting) may still do in a turn. The rest waits for the next turn, in front of which events
@@ -250,9 +255,10 @@ func (l *loop) passTime() {
 }
 
 // wait finds events. First without leaving the processor, because a blocking call costs twice: the
-// runtime hands the processor on and takes it back. Then others get their turn: net/http on this
-// processor would otherwise wait until the runtime preempts us. Then it blocks.
-// BenchmarkSystemCall compares the two ways to poll.
+// runtime hands the processor on and takes it back. BenchmarkSystemCall compares the two ways to poll. Then
+// others get their turn: net/http on this processor would otherwise wait until the runtime takes it away. That
+// isn't done each time, because the runtime wakes a thread to look for work then, if a processor is
+// idle; with few messages that takes longer than serving them. Then it blocks.
 func (l *loop) wait() int {
 	if n := l.sys.poll(l.ep, l.events); n > 0 {
 		return n
@@ -260,7 +266,9 @@ func (l *loop) wait() int {
 	if l.busy() {
 		return 0
 	}
-	runtime.Gosched()
+	if l.waits++; l.waits%yieldEvery == 0 {
+		runtime.Gosched()
+	}
 	ms := l.patience()
 	if ms == 0 || !l.inbox.maySleep() {
 		return 0
