@@ -185,3 +185,17 @@ func TestPausesEnd(t *testing.T) {
 		require.Equal(t, time.Hour+time.Minute, time.Since(begun))
 	})
 }
+
+func TestSlicesFollowTheTimeTheyTake(t *testing.T) {
+	slice := int64(firstSlice)
+	for range 20 {
+		slice = nextSlice(slice, 0)
+	}
+	require.EqualValues(t, fuelSlice, slice, "what is fast is seldom looked at")
+	require.EqualValues(t, fuelSlice, nextSlice(slice, sliceLong), "what takes as long as it may goes on")
+	require.EqualValues(t, fuelSlice/2, nextSlice(fuelSlice/2, sliceShort))
+	for range 20 {
+		slice = nextSlice(slice, sliceLong+1)
+	}
+	require.EqualValues(t, leastSlice, slice, "what is slow is looked at often, and goes on")
+}

@@ -20,9 +20,18 @@ const (
 	refuelModule = "locktopus\x00meter"
 	refuelName   = "refuel"
 
-	// fuelSlice is how much a guest may do before the clock is looked at: some microseconds of
-	// arithmetic, some tens of microseconds of memory that isn't in the cache.
+	// fuelSlice is the most that a guest may do before the clock is looked at: some tens of microseconds of
+	// arithmetic, some milliseconds of memory that is in no cache.
 	fuelSlice = 4096
+
+	// A call begins with a small slice, which nearly all calls get by with. From then on slices double while
+	// they are over within sliceShort, where looking at the clock would be what takes long, and are
+	// halved when they take sliceLong: so a guest that is slow at what it does, or is kept off the processor, is
+	// looked at more often.
+	firstSlice = fuelSlice / 4
+	leastSlice = fuelSlice / 64
+	sliceShort = 20 * time.Microsecond
+	sliceLong  = 80 * time.Microsecond
 
 	// stackBytes is how deep calls may nest. It is looked at as often as the clock is, so it may be
 	// passed by what a slice allows.
@@ -70,6 +79,8 @@ type instance struct {
 	limit    time.Duration
 	penalty  *penalty      // of the caller; nil: none
 	deadline time.Duration // monotonic; 0: the clock wasn't looked at yet
+	looked   time.Duration // when it was, monotonic
+	slice    int64         // that was handed out last
 	pure     bool          // neither time nor chance may show
 }
 
@@ -101,7 +112,7 @@ func (p *plugin) start() (*instance, error) {
 
 // instantiate makes a module's memory and all else of its own, and runs its start functions.
 func (p *plugin) instantiate() (*instance, error) {
-	i := &instance{Context: context.Background(), plugin: p, limit: p.limits.Init}
+	i := &instance{Context: context.Background(), plugin: p, limit: p.limits.Init, slice: firstSlice}
 	memory := &allocator{}
 	ctx := experimental.WithMemoryAllocator(i, memory)
 	module, err := p.runtime.InstantiateModule(ctx, p.code, wazero.NewModuleConfig().WithName("").WithStartFunctions(exportInitialize))
@@ -197,7 +208,8 @@ func (i *instance) call(f api.Function, parameter uint64) (uint64, error) {
 // ask calls a hook with the question of this length that is in the buffer.
 func (i *instance) ask(f api.Function, length int, caller *penalty) (answer, error) {
 	i.penalty, i.deadline, i.pure = caller, 0, f == i.normalize
-	i.fuel.Set(wasm.Fill(fuelSlice))
+	i.slice = firstSlice
+	i.fuel.Set(wasm.Fill(firstSlice))
 	result, err := i.call(f, uint64(length))
 	i.penalty = nil
 	return unpack(result), err
@@ -213,7 +225,10 @@ func (i *instance) refuel(module api.Module) {
 	case now > i.deadline:
 		i.penalty.strike(now)
 		panic(errOverrun)
+	default:
+		i.slice = nextSlice(i.slice, now-i.looked)
 	}
+	i.looked = now
 	if i.fuel == nil { // its start function runs before we are told of the module
 		i.fuel = module.ExportedGlobal(fuelExport).(api.MutableGlobal)
 	}
@@ -221,7 +236,18 @@ func (i *instance) refuel(module api.Module) {
 	if wasm.Stack(fuel) > stackBytes {
 		panic(errStack)
 	}
-	i.fuel.Set(wasm.Refill(fuel, fuelSlice))
+	i.fuel.Set(wasm.Refill(fuel, i.slice))
+}
+
+// nextSlice is how much a guest may do next, after a slice that took so long.
+func nextSlice(slice int64, took time.Duration) int64 {
+	switch {
+	case took < sliceShort:
+		return min(2*slice, fuelSlice)
+	case took > sliceLong:
+		return max(slice/2, leastSlice)
+	}
+	return slice
 }
 
 // pay takes the fuel for work that the host does for the guest.

@@ -144,12 +144,12 @@ func (b *Probe) verdict(err error) Verdict {
 	return b.caller.verdict(b.plugin, err)
 }
 
-// Fuel is how much the last question took of the slice after which the clock is looked at, and whether
+// Fuel is how much the last question took of the slice after which the clock is first looked at, and whether
 // it took more than that. It is not known of an instance that failed.
 func (b *Probe) Fuel() (units, slice int64, more bool) {
 	i := b.plugin.slots[0].instance
 	if i == nil {
-		return 0, fuelSlice, false
+		return 0, firstSlice, false
 	}
-	return fuelSlice - wasm.Units(i.fuel.Get()), fuelSlice, i.deadline != 0
+	return firstSlice - wasm.Units(i.fuel.Get()), firstSlice, i.deadline != 0
 }
