@@ -3,7 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
-	"strings"
+	"time"
 
 	"github.com/locktopus-project/locktopus/v2/bench/internal/report"
 )
@@ -75,6 +75,9 @@ func (s *scene) enter(p *peerServer, rs []rival) (rival, error) {
 
 // match has all rivals take turns in one case. A peer that fails is left out of this case.
 func (s *scene) match(rivals []rival, conns, paths int) error {
+	if err := s.calm(); err != nil {
+		return err
+	}
 	inner := &scene{bench: s.bench, load: s.load}
 	defer inner.end()
 	in := connections(conns) + ", " + pathsOf(paths)
@@ -106,13 +109,44 @@ func (s *scene) match(rivals []rival, conns, paths int) error {
 	return err
 }
 
+// Between cases.
+const (
+	calmLook  = 200 * time.Millisecond
+	calmShare = 0.2 // of the servers' core
+	calmMost  = time.Minute
+)
+
+// calm waits until the servers have little to do: a thousand processes that end with a thousand connections of the
+// case before have a core for themselves for many seconds.
+func (s *scene) calm() error {
+	for begun := time.Now(); time.Since(begun) < calmMost; {
+		before, err := coreTime(s.cores.server)
+		if err != nil {
+			return err
+		}
+		from := time.Now()
+		select {
+		case <-s.ctx.Done():
+			return s.ctx.Err()
+		case <-time.After(calmLook):
+		}
+		after, err := coreTime(s.cores.server)
+		if err != nil {
+			return err
+		}
+		if float64(after-before) < calmShare*float64(time.Since(from)) {
+			return nil
+		}
+	}
+	return nil // whoever is disturbed by what goes on is marked
+}
+
 // without leaves a peer out because of an error, but not us.
 func (s *scene) without(name, in string, err error) error {
 	if s.ctx.Err() != nil || name == "locktopus" || name == "echo" {
 		return fmt.Errorf("%s, %s: %w", in, name, err)
 	}
-	text, _, _ := strings.Cut(err.Error(), "\n")
-	s.remark("peers: %s, %s: %s", name, in, text)
+	s.remark("peers: %s, %s: %s", name, in, firstLine(err))
 	return nil
 }
 
@@ -152,10 +186,11 @@ func (s *scene) raw(rivals []rival, in string, conns, paths int) (cs []*contende
 		default:
 			continue
 		}
-		if err != nil {
+		if err == nil {
+			cs = append(cs, c)
+		} else if err = s.without(r.name, in, err); err != nil {
 			return nil, err
 		}
-		cs = append(cs, c)
 	}
 	return cs, nil
 }

@@ -51,7 +51,7 @@ var loads = map[string]func(*scene) error{
 	"engine": direct, peersLoad: peers,
 }
 
-// run runs the loads, prints what they find, and keeps it.
+// run runs the loads, prints what they find, and keeps it. One that fails doesn't take along what others found.
 func run(ctx context.Context, opt options, out io.Writer) (err error) {
 	b, err := setUp(ctx, opt, out)
 	if b != nil && b.dir != "" {
@@ -67,26 +67,33 @@ func run(ctx context.Context, opt options, out io.Writer) (err error) {
 		if !slices.Contains(opt.loads, name) {
 			continue
 		}
-		if err := b.load(name); err != nil {
-			return fmt.Errorf("load %s: %w", name, err)
+		if failed := b.load(name); failed != nil {
+			err = errors.Join(err, fmt.Errorf("load %s: %w", name, failed))
+			b.remark("%s: it failed: %s", name, firstLine(failed))
+		}
+		if ctx.Err() != nil {
+			return err
 		}
 	}
 	b.report.Seconds = time.Since(b.report.Began).Seconds()
 	b.report.WriteEnd(out)
-	return b.keep()
+	return errors.Join(err, b.keep())
 }
 
-// load runs one load in a scene of its own.
+func firstLine(err error) string {
+	text, _, _ := strings.Cut(err.Error(), "\n")
+	return text
+}
+
+// load runs one load in a scene of its own, and keeps the cases that were measured.
 func (b *bench) load(name string) error {
 	s := &scene{bench: b, load: name}
 	err := loads[name](s)
 	s.end()
-	if err != nil {
-		return err
-	}
+	s.rows = slices.DeleteFunc(s.rows, func(r *report.Row) bool { return len(r.Slices) == 0 })
 	b.report.Rows = append(b.report.Rows, s.rows...)
 	report.SheetOf(name).Write(b.out, s.rows)
-	return nil
+	return err
 }
 
 // remark says what was left out.
