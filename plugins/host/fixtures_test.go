@@ -62,7 +62,9 @@ func renew(t testing.TB, g *Gate) {
 	t.Helper()
 	for _, p := range g.current.Load().plugins {
 		for len(p.work) > 0 {
-			require.True(t, p.replace(<-p.work))
+			s := <-p.work
+			s.bury()
+			require.True(t, p.replace(s))
 		}
 	}
 }

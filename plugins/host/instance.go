@@ -113,7 +113,7 @@ func (p *plugin) start() (*instance, error) {
 // instantiate makes a module's memory and all else of its own, and runs its start functions.
 func (p *plugin) instantiate() (*instance, error) {
 	i := &instance{Context: context.Background(), plugin: p, limit: p.limits.Init, slice: firstSlice}
-	memory := &allocator{}
+	memory := &allocator{late: i.late}
 	ctx := experimental.WithMemoryAllocator(i, memory)
 	module, err := p.runtime.InstantiateModule(ctx, p.code, wazero.NewModuleConfig().WithName("").WithStartFunctions(exportInitialize))
 	if err != nil {
@@ -249,6 +249,9 @@ func nextSlice(slice int64, took time.Duration) int64 {
 	}
 	return slice
 }
+
+// late says whether the call in progress has taken longer than it may.
+func (i *instance) late() bool { return i.deadline != 0 && monotonic() > i.deadline }
 
 // pay takes the fuel for work that the host does for the guest.
 func (i *instance) pay(cost int64) {

@@ -14,10 +14,8 @@ const hugePage = 2 << 20
 // reserve takes address space for n bytes that costs memory only as it is used. It returns nil if
 // the system doesn't give it.
 //
-// What lies behind the first hugePage comes in large pages where there are any. A guest that touches 16 MiB for
-// the first time takes 4096 faults otherwise: some milliseconds at best, 60 in a virtual machine without
-// nested paging, and all of them between two looks at the clock. The beginning comes in small pages, because
-// most guests are small and would take ten times the memory.
+// What lies behind the first hugePage comes in large pages where there are any, with fewer faults. The
+// beginning comes in small pages, because most guests are small and would take ten times the memory.
 func reserve(n uint64) *reserved {
 	if n == 0 || n > 1<<32 {
 		return nil
@@ -31,7 +29,7 @@ func reserve(n uint64) *reserved {
 	if n > hugePage {
 		preferLargePages(b[hugePage:])
 	}
-	return &reserved{b, all}
+	return &reserved{b: b, all: all}
 }
 
 func unreserve(b []byte) {

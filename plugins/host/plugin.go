@@ -46,8 +46,9 @@ type plugin struct {
 type slot struct {
 	mu            sync.Mutex
 	instance      *instance // nil while it is being replaced; guarded by mu, as is what follows
+	dead          *instance // whose memory is still to be given back; nil: none
 	calls, denied uint64
-	_             [32]byte // slots of different callers share no cache line
+	_             [24]byte // slots of different callers share no cache line
 }
 
 // covers says whether the plugin is asked about a namespace.
@@ -83,10 +84,10 @@ func (p *plugin) acquire(home uint32) *slot {
 	return nil
 }
 
-// discard takes the instance of a locked slot out of service.
+// discard takes the instance of a locked slot out of service. Giving back its memory is left to mend: it takes
+// longer than whoever asked should wait.
 func (p *plugin) discard(s *slot) {
-	s.instance.close()
-	s.instance = nil
+	s.instance, s.dead = nil, s.instance
 	p.work <- s
 }
 
@@ -100,6 +101,7 @@ func (p *plugin) mend() {
 		case <-p.stop:
 			return
 		case s := <-p.work:
+			s.bury()
 			if !p.pause(rest) {
 				return
 			}
@@ -142,6 +144,17 @@ func (p *plugin) pause(d time.Duration) bool {
 	}
 }
 
+// bury gives back what a dead instance has.
+func (s *slot) bury() {
+	s.mu.Lock()
+	dead := s.dead
+	s.dead = nil
+	s.mu.Unlock()
+	if dead != nil {
+		dead.close()
+	}
+}
+
 // replace gives a slot a new instance.
 func (p *plugin) replace(s *slot) bool {
 	i, err := p.start()
@@ -173,6 +186,7 @@ func (p *plugin) retire() {
 			s.instance = nil
 		}
 		s.mu.Unlock()
+		s.bury()
 	}
 	p.mending.Wait()
 	p.release()
