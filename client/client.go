@@ -55,6 +55,7 @@ const (
 	defaultBackoffMin = 50 * time.Millisecond
 	defaultBackoffMax = 5 * time.Second
 	closePatience     = 2 * time.Second // for a last answer
+	lastWordPatience  = time.Second
 	maxMargin         = 2 * time.Second
 	messageBytesMax   = 64 << 20 // of one message from the server
 )

@@ -41,15 +41,18 @@ type Blocker struct {
 	Lock    uint64   `json:"lock"`
 	Type    string   `json:"type"`
 	Path    []string `json:"path"`
-	State   string   `json:"state"` // "acquired" or "enqueued"
-	SinceMS int64    `json:"since_ms"`
+	State   string   `json:"state"`    // "acquired", "upgrading", or "enqueued": it came first
+	SinceMS int64    `json:"since_ms"` // 0 for clients of version 1, of which nobody knows
 }
 
-// Since is how long it has been in this state.
+// Since is how long it has been held, or has waited.
 func (b *Blocker) Since() time.Duration { return time.Duration(b.SinceMS) * time.Millisecond }
 
 func (b *Blocker) String() string {
-	text := fmt.Sprintf("%s of /%s, %s by %s for %v", b.Type, strings.Join(b.Path, "/"), b.State, b.Session, b.Since())
+	text := fmt.Sprintf("%s of /%s, %s by %s", b.Type, strings.Join(b.Path, "/"), b.State, b.Session)
+	if b.SinceMS > 0 {
+		text += fmt.Sprintf(" for %v", b.Since())
+	}
 	if b.Note != "" {
 		text += fmt.Sprintf(" (%s)", b.Note)
 	}

@@ -9,3 +9,10 @@ func Unanswered(c *Client) int {
 	defer c.mu.Unlock()
 	return len(c.calls)
 }
+
+// Watches is how many there are.
+func Watches(c *Client) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.watches)
+}

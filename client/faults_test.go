@@ -95,6 +95,7 @@ func play(g *ledger, what string, n *line, other *client.Client) (faults []error
 		}
 		give(l)
 	}
+	fault("upgrade", upgrades(a, other))
 	rivals.Wait()
 	nothingIsLeft(g.t, what+", before it closes", other, 3*faultTTL)
 	fault("close", a.Close())
@@ -131,6 +132,38 @@ func gaveUp(a, other *client.Client) {
 	cancel()
 	<-done
 	_ = held.Release(background)
+}
+
+// upgrades has a read with other, give an upgrade up, get one when other goes, and downgrade.
+func upgrades(a, other *client.Client) error {
+	mine, err := a.Lock(background, client.Read("u"))
+	if err != nil {
+		return err
+	}
+	defer mine.Release(background)
+	theirs, err := other.Lock(background, client.Read("u"))
+	if err != nil {
+		return err
+	}
+	first := mine.Token()
+	ctx, cancel := context.WithTimeout(background, time.Second)
+	err = mine.Upgrade(ctx)
+	cancel()
+	if err == nil {
+		return errors.New("upgraded while another reads")
+	}
+	if err := mine.Err(); err != nil {
+		_ = theirs.Release(background)
+		return err
+	}
+	done := make(chan error)
+	go func() { done <- mine.Upgrade(background) }()
+	<-time.After(time.Second)
+	err = errors.Join(theirs.Release(background), <-done)
+	if err == nil && mine.Token() <= first {
+		err = errors.New("the token is not a new one")
+	}
+	return errors.Join(err, mine.Downgrade(background))
 }
 
 // nothingIsLeft waits until the whole namespace can be had, which must be so when a session's time is over.
@@ -175,7 +208,6 @@ func TestACutAtAnyMomentCostsNothing(t *testing.T) {
 				nothingIsLeft(b.t, what, other, faultTTL)
 			}
 		}
-		require.NoError(t, other.Close())
 		require.Greater(t, cuts, 60)
 		t.Logf("%d cuts", cuts)
 	})
@@ -205,7 +237,6 @@ func TestADelayAtAnyMomentIsNoticed(t *testing.T) {
 				nothingIsLeft(b.t, what, other, 2*faultTTL)
 			}
 		}
-		require.NoError(t, other.Close())
 		t.Logf("%d delays", delays)
 	})
 }

@@ -237,6 +237,18 @@ func (c *Client) closed(err error) error {
 	return err
 }
 
+// linger ends the connection, which the reader notices. Before, it leaves the reader time for what the server has
+// said last: why it has closed the connection, perhaps.
+func (l *link) linger() {
+	patience := time.NewTimer(lastWordPatience)
+	defer patience.Stop()
+	select {
+	case <-l.ctx.Done():
+	case <-patience.C:
+		l.cancel()
+	}
+}
+
 // write sends what is in the queue, in its order. Whoever puts something in never waits for the network.
 func (c *Client) write(l *link) {
 	for {
@@ -250,7 +262,7 @@ func (c *Client) write(l *link) {
 			c.said = q.sent
 			c.mu.Unlock()
 			if err := l.socket.Write(l.ctx, websocket.MessageText, q.text); err != nil {
-				l.close() // which the reader notices
+				l.linger()
 				return
 			}
 		}

@@ -68,18 +68,19 @@ type message struct {
 
 // LockInfo is what the server tells of a lock, of this session or of others.
 type LockInfo struct {
-	Session   string     `json:"session"`
+	Session   string     `json:"session"` // the id of its session; "v1" for a client of version 1
 	Name      string     `json:"name"`
 	Lock      uint64     `json:"lock"`
 	Token     uint64     `json:"token,string"` // 0 while it waits
 	State     string     `json:"state"`        // "acquired", "enqueued" or "upgrading"
-	Resources []Resource `json:"resources"`
+	Resources []Resource `json:"resources"`    // those that are about the path which was asked for
+	Cut       bool       `json:"cut"`          // it was too long: its name, its note, and some resources are left out
 	Note      string     `json:"note"`
-	SinceMS   int64      `json:"since_ms"`
+	SinceMS   int64      `json:"since_ms"` // 0 for clients of version 1, of which nobody knows
 	LeaseMS   int64      `json:"lease_ms"`
 	Slots     []uint32   `json:"slots"`
 	WaitsFor  []Blocker  `json:"waits_for"`
 }
 
-// Since is how long the lock has been in its state.
+// Since is how long the lock has been held, or has waited.
 func (l *LockInfo) Since() time.Duration { return time.Duration(l.SinceMS) * time.Millisecond }

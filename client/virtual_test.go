@@ -28,9 +28,10 @@ type bubble struct {
 	conns  chan net.Conn
 	over   chan struct{}
 	start  time.Time
+	dialed []*client.Client
 }
 
-// inBubble plays f. All clients must be closed when it returns.
+// inBubble plays f. What dials is closed at the end, in any case.
 func inBubble(t *testing.T, f func(b *bubble)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -46,7 +47,12 @@ func inBubble(t *testing.T, f func(b *bubble)) {
 			},
 		})
 		require.NoError(t, err)
-		defer func() { require.NoError(t, b.server.Close()) }()
+		defer func() {
+			for _, c := range b.dialed {
+				_ = c.Close()
+			}
+			require.NoError(t, b.server.Close())
+		}()
 		f(b)
 	})
 }
@@ -110,6 +116,7 @@ func (n *line) dial(o client.Options) (*client.Client, error) {
 func (n *line) client(o client.Options) *client.Client {
 	c, err := n.dial(o)
 	require.NoError(n.b.t, err)
+	n.b.dialed = append(n.b.dialed, c)
 	return c
 }
 
@@ -241,6 +248,5 @@ func TestABubbleWorks(t *testing.T) {
 		<-time.After(time.Hour)
 		require.NoError(t, l.Err())
 		require.NoError(t, l.Release(background))
-		require.NoError(t, c.Close())
 	})
 }

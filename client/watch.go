@@ -8,7 +8,8 @@ import (
 )
 
 // Inspect lists who holds and who waits at a path, below it, and above it where that covers it: limit of
-// them at most, in the order of the queue. more is empty or what to pass as after to go on; begin with "".
+// them at most, 100 if it is 0, in the order of the queue. more is empty or what to pass as after to go on; begin with
+// "". There may be fewer, or none, and still more.
 func (c *Client) Inspect(ctx context.Context, path []string, limit int, after string) (locks []LockInfo, more string, err error) {
 	path = orEmpty(path)
 	if err := checkPath(path); err != nil {
@@ -34,7 +35,7 @@ const watchBuffer = 4096
 
 // Change is something that happened to a lock.
 type Change struct {
-	// Change is "enqueued", "acquired", "upgraded", "downgraded" or "ended".
+	// Change is "enqueued", "acquired", "upgrading", "upgraded", "downgraded" or "ended".
 	Change string
 	// Lock is the lock as it is now; of one that has ended the state says how.
 	Lock LockInfo
@@ -74,6 +75,14 @@ func (c *Client) Watch(ctx context.Context, path []string) (*Watch, error) {
 		return nil, err
 	}
 	w.locks = m.Locks
+	for more := m.Next; more != ""; {
+		var locks []LockInfo
+		if locks, more, err = c.Inspect(ctx, path, 0, more); err != nil {
+			w.Close()
+			return nil, err
+		}
+		w.locks = append(w.locks, locks...)
+	}
 	return w, nil
 }
 
@@ -88,7 +97,8 @@ func (w *Watch) begun(m *message) {
 	}
 }
 
-// Locks are those that there were when the watch began.
+// Locks are those that there were when the watch began. A table of them, by session and lock, in which each change
+// puts its lock, or out of which it takes one that has ended, has what Inspect would tell.
 func (w *Watch) Locks() []LockInfo { return w.locks }
 
 // Next waits for the next change. The error is ctx's, or says why the watch is over.
@@ -155,17 +165,14 @@ func (c *Client) watched(m *message) {
 	}
 }
 
-// endWatches ends what ends with a connection, and requests that are about it. c.mu is held.
+// endWatches ends what ends with a connection. A request for a watch that has no answer begins one over the next
+// connection. c.mu is held.
 func (c *Client) endWatches() {
 	for id, w := range c.watches {
 		delete(c.watches, id)
 		w.end(ErrWatchInterrupted)
 	}
 	c.calls = slices.DeleteFunc(c.calls, func(q *call) bool {
-		about := q.tried && q.Op == "watch" || q.Op == "unwatch"
-		if about {
-			q.fail(ErrWatchInterrupted)
-		}
-		return about
+		return q.Op == "unwatch"
 	})
 }
