@@ -40,7 +40,20 @@ func (w *world) do(s *Session, conn uint64, r Request) {
 func (w *world) state() wire.V2State { return w.fx.Messages[len(w.fx.Messages)-1].State }
 
 func TestSteadyStatesAllocateNothing(t *testing.T) {
+	for watches, others := range map[string][][]byte{"none": nil, "elsewhere": path("group", "other"), "gone": path("group")} {
+		t.Run(watches, func(t *testing.T) { steadyStateAllocatesNothing(t, watches, others) })
+	}
+}
+
+func steadyStateAllocatesNothing(t *testing.T, watches string, watched [][]byte) {
 	w := newWorld(t, Defaults)
+	if watched != nil {
+		c, atC := w.open(never)
+		w.do(c, atC, looking(wire.V2Watch, 1, watched))
+		if watches == "gone" {
+			w.do(c, atC, with(request(wire.V2Unwatch, 2, 0), func(r *Request) { r.Watch = 1 }))
+		}
+	}
 	a, atA := w.open(wire.V2None)
 	b, atB := w.open(wire.V2None)
 	shared := []engine.Resource{{Mode: engine.Write, Path: path("group", "entity")}, {Mode: engine.Permit, Path: path("p"), Limit: 3, Weight: 1}}

@@ -34,6 +34,12 @@ func BenchmarkDo(b *testing.B) {
 	}
 }
 
+// one is a session with its attachment, and the last id that it used.
+type one struct {
+	s      *Session
+	at, id uint64
+}
+
 // BenchmarkHandOff measures a lock that goes from one session to the next of those that wait, and the first one
 // waiting again.
 func BenchmarkHandOff(b *testing.B) {
@@ -45,10 +51,6 @@ func BenchmarkHandOff(b *testing.B) {
 func handOff(b *testing.B, waiters int) {
 	w := newWorld(b, Defaults)
 	wanted := []engine.Resource{write("x")}
-	type one struct {
-		s      *Session
-		at, id uint64
-	}
 	var all []one
 	lock := func(c *one) {
 		c.id++
@@ -68,5 +70,53 @@ func handOff(b *testing.B, waiters int) {
 		w.do(c.s, c.at, Request{V2Request: wire.V2Request{Op: wire.V2Release, ID: c.id, Lock: c.id - 1}})
 		w.space.Collect(w.now, all[k].s, all[k].at, &w.fx)
 		lock(c)
+	}
+}
+
+// BenchmarkWatchedLock measures a lock and its release while so many watches are told of both: what the one who
+// locks pays, with what is left over for Tick, and without what the watches' own calls do.
+func BenchmarkWatchedLock(b *testing.B) {
+	for _, watches := range []int{0, 1, 64, 1024, 10_000} {
+		for name, p := range map[string][][]byte{"there": path("group"), "elsewhere": path("elsewhere")} {
+			b.Run(fmt.Sprintf("watches=%d/%s", watches, name), func(b *testing.B) {
+				l := Defaults
+				l.AllWatches = watches
+				w := newWorld(b, l)
+				var all []one
+				for k := range watches {
+					if k%64 == 0 {
+						s, at := w.open(wire.V2None)
+						all = append(all, one{s, at, 0})
+					}
+					c := &all[len(all)-1]
+					c.id++
+					w.do(c.s, c.at, looking(wire.V2Watch, c.id, p))
+				}
+				s, at := w.open(wire.V2None)
+				wanted := []engine.Resource{write("group", "entity", "part")}
+				id := uint64(0)
+				b.ReportAllocs()
+				for b.Loop() {
+					id++
+					r := Request{V2Request: wire.V2Request{Op: wire.V2Lock, ID: id, WaitMS: wire.V2None, LeaseMS: wire.V2None}, Wanted: wanted}
+					w.space.Do(w.now, s, at, &r, &w.fx)
+					id++
+					r = Request{V2Request: wire.V2Request{Op: wire.V2Release, ID: id, Lock: id - 1}}
+					w.space.Do(w.now, s, at, &r, &w.fx)
+					for w.fx.More {
+						w.space.Tick(w.now, &w.fx)
+					}
+					if id%64 == 0 {
+						b.StopTimer()
+						for _, c := range all {
+							for rest := true; rest; rest = w.fx.Rest {
+								w.space.Collect(w.now, c.s, c.at, &w.fx)
+							}
+						}
+						b.StartTimer()
+					}
+				}
+			})
+		}
 	}
 }

@@ -68,7 +68,7 @@ func (sp *Space) inspect(s *Session, r *Request) {
 // is the number of the place where it ended; 0: that was all.
 func (sp *Space) survey(s *Session, path [][]byte, from engine.Cursor, most uint64) (locks []wire.V2Seen, next uint64) {
 	fx, room := sp.fx, sp.limits.AnswerBytes
-	views, at, more := sp.engine.InspectWithin(path, from, int(most), room/4)
+	views, at, more := sp.engine.InspectWithin(path, from, int(most), room/2-leastSeen)
 	start := len(fx.seen)
 	for i := range views {
 		fx.seen = append(fx.seen, sp.see(&views[i], &fx.copies))
@@ -81,7 +81,8 @@ func (sp *Space) survey(s *Session, path [][]byte, from engine.Cursor, most uint
 	return locks, next
 }
 
-// leastSeen is the most that a lock is printed with when all of it is cut that can be.
+// leastSeen is the most that a lock is printed with when all of it is cut that can be. The engine counts half of
+// that for each.
 const leastSeen = 256
 
 // fit cuts what is told of locks until all of it can be printed in so many bytes.

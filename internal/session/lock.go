@@ -102,13 +102,18 @@ func (sp *Space) grant(grants []engine.Grant, more bool) {
 	sp.behind = more
 	for k := range grants {
 		sp.takeUp(&grants[k])
-		sp.changed(granted[grants[k].Upgrade], grants[k].Handle, wire.V2NoState)
+		sp.changed(grantedAs(grants[k].Upgrade), grants[k].Handle, wire.V2NoState)
 	}
 	sp.granted += len(grants)
 }
 
-// granted is what a grant is called where it is watched.
-var granted = map[bool]wire.V2ChangeKind{false: wire.V2WasAcquired, true: wire.V2WasUpgraded}
+// grantedAs is what a grant is called where it is watched.
+func grantedAs(upgrade bool) wire.V2ChangeKind {
+	if upgrade {
+		return wire.V2WasUpgraded
+	}
+	return wire.V2WasAcquired
+}
 
 func (sp *Space) takeUp(g *engine.Grant) {
 	i, ours := owned(g.Owner)

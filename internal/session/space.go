@@ -146,14 +146,15 @@ func (sp *Space) LockForeign(now int64, owner uint64, rs []engine.Resource, fx *
 	sp.begin(now, nil, fx)
 	defer sp.finish()
 	placed, err := sp.engine.Lock(owner, rs)
-	if err == nil {
-		sp.changed(began[placed.Acquired], placed.Handle, wire.V2NoState)
+	switch {
+	case err != nil:
+	case placed.Acquired:
+		sp.changed(wire.V2WasAcquired, placed.Handle, wire.V2NoState)
+	default:
+		sp.changed(wire.V2WasEnqueued, placed.Handle, wire.V2NoState)
 	}
 	return placed, err
 }
-
-// began is what has happened to a lock that was taken on.
-var began = map[bool]wire.V2ChangeKind{false: wire.V2WasEnqueued, true: wire.V2WasAcquired}
 
 // ReleaseForeign is engine.Release for a lock that isn't a session's. What it grants is in the effects.
 func (sp *Space) ReleaseForeign(now int64, h engine.Handle, fx *Effects) (engine.Released, error) {

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"slices"
 	"sort"
-	"strings"
 	"unsafe"
 
 	"github.com/locktopus-project/locktopus/v2/engine"
@@ -70,6 +69,11 @@ func (k pathKey) meets(path [][]byte) bool {
 
 func (w *watched) bytes() int64 { return w.size + w.pendingSize + w.queued }
 
+// below says whether a path is that of a key, or lies below it.
+func (k pathKey) below(key []byte) bool {
+	return len(k) >= len(key) && string(k[:len(key)]) == string(key)
+}
+
 // add puts a watch to those of its path.
 func (w *watched) add(x *watch, path [][]byte) {
 	w.key = appendKey(w.key[:0], path)
@@ -89,7 +93,7 @@ func (w *watched) join(g *group) {
 		w.byKey = map[pathKey]*group{}
 	}
 	w.byKey[g.key] = g
-	w.groups = slices.Insert(w.groups, w.behind(string(g.key)), g)
+	w.groups = slices.Insert(w.groups, w.behind([]byte(g.key)), g)
 	for len(w.depths) <= g.depth {
 		w.depths = append(w.depths, 0)
 	}
@@ -98,8 +102,8 @@ func (w *watched) join(g *group) {
 }
 
 // behind is the place of the first group whose key is behind that one.
-func (w *watched) behind(key string) int {
-	return sort.Search(len(w.groups), func(i int) bool { return string(w.groups[i].key) > key })
+func (w *watched) behind(key []byte) int {
+	return sort.Search(len(w.groups), func(i int) bool { return string(w.groups[i].key) > string(key) })
 }
 
 // remove takes a watch away, with what it has to tell, if it wasn't before. When none is left nothing is.
@@ -126,7 +130,7 @@ func (w *watched) remove(x *watch) {
 
 func (w *watched) part(g *group) {
 	delete(w.byKey, g.key)
-	i := w.behind(string(g.key)) - 1
+	i := w.behind([]byte(g.key)) - 1
 	w.groups = slices.Delete(w.groups, i, i+1)
 	w.depths[g.depth]--
 	w.size -= g.size()
@@ -147,8 +151,7 @@ func (w *watched) meeting(path [][]byte, f func(*group) bool) bool {
 		}
 		w.key = appendKey(w.key, path[d:d+1])
 	}
-	key := string(w.key)
-	for i := w.behind(key); i < len(w.groups) && strings.HasPrefix(string(w.groups[i].key), key); i++ {
+	for i := w.behind(w.key); i < len(w.groups) && w.groups[i].key.below(w.key); i++ {
 		if !f(w.groups[i]) {
 			return false
 		}
