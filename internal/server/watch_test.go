@@ -1,12 +1,18 @@
 package server
 
 import (
+	"bufio"
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/gobwas/ws/wsutil"
 	"github.com/stretchr/testify/require"
 
 	"github.com/locktopus-project/locktopus/v2/plugins/host"
@@ -172,4 +178,56 @@ func TestClientsLookAtWhatPathsMean(t *testing.T) {
 	require.Contains(t, said[1], `"path":["a"]`)
 	require.Contains(t, said[2], `"path":["a"]`)
 	require.Contains(t, said[4], `"change":"ended"`)
+}
+
+// TestV2SlowWatchersHurtOnlyThemselves has one that doesn't read, one that does, and a client that locks.
+func TestV2SlowWatchersHurtOnlyThemselves(t *testing.T) {
+	s := serveLoopback(t, Options{})
+	set := testSettings()
+	set.Net.OutputBytes, set.Net.PauseBytes = 64<<10, 16<<10
+	s.Reload(set)
+	slow, quick, c := dialRawV2(t, s), dialRawV2(t, s), dialRawV2(t, s)
+	require.NoError(t, slow.conn.(*net.TCPConn).SetReadBuffer(4096))
+	for _, w := range []*rawClient{slow, quick} {
+		w.send(clientFrame(`{"op":"watch","id":1,"path":["a"]}`))
+		w.expect(`"locks":[]}`)
+	}
+	told := make(chan uint64)
+	go func() { told <- followWatch(quick.conn) }()
+	long := strings.Repeat("x", 1000)
+	id := uint64(0)
+	for s.net.Stats().Overflows == 0 {
+		id++
+		c.send(clientFrame(fmt.Sprintf(`{"op":"lock","id":%d,"resources":[{"type":"write","path":["a",%q]}]}`, id, long)))
+		c.expect(`"}`)
+		id++
+		c.send(clientFrame(fmt.Sprintf(`{"op":"release","id":%d,"lock":%d}`, id, id-1)))
+		c.expect(`"released"}`)
+		require.Less(t, id, uint64(100_000), "the one that doesn't read is cut off some time")
+	}
+	c.send(clientFrame(fmt.Sprintf(`{"op":"lock","id":%d,"resources":[{"type":"write","path":["a"]}],"note":"the last one"}`, id+1)))
+	c.expect(`"}`)
+	require.Equal(t, id+1, <-told, "the one that reads is told all")
+}
+
+// followWatch reads changes until the last one, and says how many there were; 0: something was wrong.
+func followWatch(conn net.Conn) (n uint64) {
+	r := bufio.NewReader(conn)
+	for {
+		text, err := wsutil.ReadServerText(struct {
+			io.Reader
+			io.Writer
+		}{r, conn})
+		var m struct {
+			Watch, N uint64
+			Change   string
+		}
+		n++
+		if err != nil || json.Unmarshal(text, &m) != nil || m.Watch != 1 || m.N != n {
+			return 0
+		}
+		if bytes.Contains(text, []byte("the last one")) {
+			return n
+		}
+	}
 }
