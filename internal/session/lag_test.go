@@ -275,3 +275,82 @@ func TestWatchedPathsAreFound(t *testing.T) {
 	require.Zero(t, w.bytes())
 	require.Empty(t, w.groups)
 }
+
+// TestAWatchIsToldNothingOfBefore begins one while others are still to be given changes.
+func TestAWatchIsToldNothingOfBefore(t *testing.T) {
+	l := Defaults
+	l.Watches, l.AllWatches = 3000, 10_000
+	w := newWorld(t, l)
+	c, atC := w.open(wire.V2None)
+	for id := range uint64(3000) {
+		w.do(c, atC, looking(wire.V2Watch, id+1, path("x")))
+	}
+	o, at := w.open(wire.V2None)
+	for id := range uint64(30) {
+		w.do(o, at, lockRequest(id+1, write("x")))
+	}
+	w.do(o, at, request(wire.V2Bye, 31, 0)) // they end, and all but the first are acquired before
+	late, atLate := w.open(wire.V2None)
+	w.do(late, atLate, looking(wire.V2Watch, 1, path("x")))
+	w.do(late, atLate, looking(wire.V2Watch, 2, path("x")))
+	require.NotEmpty(t, w.space.watched.pending)
+	w.do(late, atLate, lockRequest(3, read("x")))
+	w.do(late, atLate, looking(wire.V2Watch, 1, path("x"))) // again: it knows of the lock, and the other doesn't
+	require.Len(t, w.last().Locks, 1)
+	require.NotEmpty(t, w.space.watched.pending)
+	for w.fx.More = true; w.fx.More; {
+		w.space.Tick(w.now, &w.fx)
+	}
+	w.space.Collect(w.now, late, atLate, &w.fx)
+	require.Len(t, w.fx.Messages, 1)
+	require.Contains(t, string(wire.AppendV2(nil, &w.fx.Messages[0])), `{"watch":2,"n":1,"change":"acquired"`)
+}
+
+func TestWatchesAreToldThatAnUpgradeIsTakenBack(t *testing.T) {
+	w := newWorld(t, Defaults)
+	c, atC := w.open(wire.V2None)
+	w.do(c, atC, looking(wire.V2Watch, 1, path("x")))
+	a, atA := w.open(wire.V2None)
+	b, atB := w.open(wire.V2None)
+	w.do(a, atA, lockRequest(1, read("x")))
+	w.do(b, atB, lockRequest(1, read("x")))
+	upgrade := func(id uint64, wait int64) Request {
+		return with(request(wire.V2Upgrade, id, 1), func(r *Request) { r.WaitMS = wait })
+	}
+	w.do(a, atA, upgrade(2, 0))
+	w.do(a, atA, upgrade(3, 5))
+	w.now += 6 * ms
+	w.space.Tick(w.now, &w.fx)
+	w.do(a, atA, upgrade(4, wire.V2None))
+	w.do(a, atA, with(request(wire.V2Downgrade, 5, 1), func(r *Request) { r.Upgrade = 4 }))
+	w.do(a, atA, upgrade(6, wire.V2None))
+	w.do(a, atA, request(wire.V2Downgrade, 7, 1))
+	w.space.Collect(w.now, c, atC, &w.fx)
+	var told []string
+	for _, m := range w.fx.Messages {
+		told = append(told, fmt.Sprint(m.Change, " ", m.Locks[0].State))
+	}
+	require.Equal(t, []string{
+		"acquired acquired", "acquired acquired",
+		"upgrading upgrading", "acquired acquired",
+		"upgrading upgrading", "acquired acquired",
+		"upgrading upgrading", "acquired acquired", "downgraded acquired",
+	}, told, "an upgrade that doesn't wait is no change")
+}
+
+// TestRetriesOfLooksAreJudged: others are answered whatever the verdict, as they have no effect.
+func TestRetriesOfLooksAreJudged(t *testing.T) {
+	w := newWorld(t, Defaults)
+	s, at := w.open(wire.V2None)
+	w.do(s, at, lockRequest(1, write("x")))
+	no := &Refusal{Code: wire.V2NotAllowed, Text: "no", Plugin: "p", Number: 7}
+	for id, op := range map[uint64]wire.V2Op{2: wire.V2Inspect, 3: wire.V2Watch} {
+		for range 2 {
+			w.do(s, at, with(looking(op, id, nil), func(r *Request) { r.Refusal = no }))
+			w.lastIs(fmt.Sprintf(`{"id":%d,"error":"denied","plugin":"p","code":7,"message":"no"}`, id))
+		}
+	}
+	require.Zero(t, w.space.watched.count)
+	w.do(s, at, with(lockRequest(1, write("x")), func(r *Request) { r.Refusal = no }))
+	require.Equal(t, wire.V2Acquired, w.state())
+}

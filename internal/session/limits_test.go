@@ -216,3 +216,28 @@ func TestAnAttachmentIsToldEverything(t *testing.T) {
 	require.Equal(t, uint64(many), told)
 	require.LessOrEqual(t, len(s.events.ring), 16, "its memory goes back")
 }
+
+// TestAResumeSaysThatThereIsMoreToTell: more events than one call tells are kept for it.
+func TestAResumeSaysThatThereIsMoreToTell(t *testing.T) {
+	l := Defaults
+	l.Events = 3 * sliceEvents
+	w := newWorld(t, l)
+	o, atO := w.open(wire.V2None)
+	w.do(o, atO, lockRequest(1, write("x")))
+	s, at := w.open(wire.V2None)
+	for id := range uint64(sliceEvents + 1) {
+		w.do(s, at, with(lockRequest(id+1, write("x")), func(r *Request) { r.WaitMS, r.Party = 5, id }))
+	}
+	w.space.Detach(w.now, s, at, &w.fx)
+	w.now += 6 * ms
+	for more := true; more; more = w.fx.More {
+		w.space.Tick(w.now, &w.fx)
+	}
+	_, err := w.space.Resume(w.now, 10, Resumption{ID: s.id, Secret: []byte("secret"), New: []byte("another")}, &w.fx)
+	require.NoError(t, err)
+	require.Len(t, w.fx.Messages, sliceEvents)
+	require.True(t, w.fx.Rest)
+	w.space.Collect(w.now, s, 10, &w.fx)
+	require.Len(t, w.fx.Messages, 1)
+	require.False(t, w.fx.Rest)
+}

@@ -176,7 +176,7 @@ func (w *watched) each(c *change, f func(*watch)) (looks int) {
 		w.meeting(c.seen.Resources[i].Path, func(g *group) bool {
 			looks += 1 + len(g.watches)
 			for _, x := range g.watches {
-				if x.since < c.number && x.found != c.number && !x.lagged {
+				if x.since < c.number && x.found != c.number {
 					x.found = c.number
 					f(x)
 				}
