@@ -15,8 +15,12 @@ type Blocker struct {
 	Wants, Has Resource
 }
 
-// scanSteps is how many entries and permits Blockers and Ahead look at.
-const scanSteps = 1 << 14
+const (
+	// scanSteps is how many entries and permits Blockers and Ahead look at.
+	scanSteps = 1 << 14
+	// elsewhereSteps is what it counts to find out that a blocker's path doesn't.
+	elsewhereSteps = 256
+)
 
 // Blockers finds the requests that directly hold up one that waits, or whose upgrade is pending: at
 // most so many, by sequence number. If there are others, or there may be, more is true. The slice and
@@ -24,19 +28,28 @@ const scanSteps = 1 << 14
 // ErrStale.
 func (e *Engine) Blockers(h Handle, most int) (found []Blocker, more bool, err error) {
 	looks := scanSteps
-	return e.BlockersWithin(h, most, &looks)
+	return e.BlockersWithin(h, most, &looks, nil)
 }
 
 // BlockersWithin is Blockers for who asks about many requests: it looks at that many entries and permits at
-// most, and takes off how many it has looked at.
-func (e *Engine) BlockersWithin(h Handle, most int, looks *int) (found []Blocker, more bool, err error) {
+// most, and takes off how many it has looked at, perhaps some more than there were. If where isn't nil, it is asked whether a blocker's path counts;
+// one that is in the way at several is shown with one that does.
+func (e *Engine) BlockersWithin(h Handle, most int, looks *int, where func(path [][]byte) bool) (found []Blocker, more bool, err error) {
 	q := e.living(h)
 	if q == nil {
 		return nil, false, ErrStale
 	}
 	v := e.look()
-	complete := e.others(h.index(), q, most, looks, func(o obstacle) {
-		v.blockers = append(v.blockers, e.blocker(o))
+	complete := e.others(h.index(), q, most, looks, func(o obstacle) bool {
+		segments, text := len(v.segments), len(v.text)
+		b := e.blocker(o)
+		if where != nil && !where(b.Has.Path) {
+			v.segments, v.text = v.segments[:segments], v.text[:text]
+			*looks -= elsewhereSteps
+			return false
+		}
+		v.blockers = append(v.blockers, b)
+		return true
 	})
 	slices.SortFunc(v.blockers, func(a, b Blocker) int { return cmp.Compare(a.Seq, b.Seq) })
 	return v.blockers, !complete, nil
@@ -51,13 +64,16 @@ func (e *Engine) Ahead(h Handle, most int) (n int, more bool, err error) {
 	}
 	e.look()
 	looks := scanSteps
-	complete := e.others(h.index(), q, most, &looks, func(obstacle) { n++ })
+	complete := e.others(h.index(), q, most, &looks, func(obstacle) bool {
+		n++
+		return true
+	})
 	return n, !complete, nil
 }
 
-// others calls f for each request that is in the way of another one, once, for at most so many. False:
+// others calls f for each request that is in the way of another one, until it counts, and until so many do. False:
 // it didn't come to the end.
-func (e *Engine) others(r uint32, q *request, most int, looks *int, f func(obstacle)) bool {
+func (e *Engine) others(r uint32, q *request, most int, looks *int, f func(obstacle) bool) bool {
 	v := e.view
 	complete := e.ahead(r, q, looks, func(o obstacle) bool {
 		b := e.requests.at(o.request)
@@ -67,9 +83,10 @@ func (e *Engine) others(r uint32, q *request, most int, looks *int, f func(obsta
 		if len(v.marked) == most {
 			return false
 		}
-		b.flags |= seen
-		v.marked = append(v.marked, o.request)
-		f(o)
+		if f(o) {
+			b.flags |= seen
+			v.marked = append(v.marked, o.request)
+		}
 		return true
 	})
 	for _, i := range v.marked {

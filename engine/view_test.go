@@ -146,11 +146,29 @@ func TestBlockersWithinCountsItsSteps(t *testing.T) {
 	w := lock(t, e, "write /a").Handle
 	steps := 25
 	for _, want := range []struct{ found, left int }{{10, 14}, {10, 3}, {3, 0}, {0, 0}} {
-		found, more, err := e.BlockersWithin(w, 100, &steps)
+		found, more, err := e.BlockersWithin(w, 100, &steps, nil)
 		require.NoError(t, err)
 		require.Len(t, found, want.found)
 		require.Equal(t, want.left, steps)
 		require.Equal(t, want.found < 10, more)
+	}
+}
+
+// TestBlockersAreShownWhereTheyCount: one may be in the way in several places.
+func TestBlockersAreShownWhereTheyCount(t *testing.T) {
+	e := engine.New(engine.Limits{}, 0)
+	lock(t, e, "write /a, write /b/c, write /d")
+	lock(t, e, "read /b/e")
+	w := lock(t, e, "write /d, write /b, write /a").Handle
+	for _, want := range []string{"a", "b", "d"} {
+		steps := 5000
+		found, more, err := e.BlockersWithin(w, 100, &steps, func(path [][]byte) bool { return string(path[0]) == want })
+		require.NoError(t, err)
+		require.False(t, more)
+		require.Len(t, found, map[string]int{"a": 1, "b": 2, "d": 1}[want])
+		for _, b := range found {
+			require.Equal(t, want, string(b.Has.Path[0]))
+		}
 	}
 }
 

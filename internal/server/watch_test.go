@@ -50,7 +50,8 @@ func TestV2InspectAndWatchSeeBothVersions(t *testing.T) {
 		watcher.say(fmt.Sprintf(inspectA, 2))
 		require.Equal(t, []string{
 			`{"id":2,"state":"inspected","locks":[{"session":"v1","lock":1,"token":"1","state":"acquired",` + resources + `},` +
-				mine(`"state":"enqueued","since_ms":5`) + `]}`,
+				strings.TrimSuffix(mine(`"state":"enqueued","since_ms":5`), "}") +
+				`,"waits_for":[{"session":"v1","lock":1,"type":"write","path":["a"],"state":"acquired"}]}]}`,
 		}, watcher.heard())
 		old.drop()
 		pass(999 * time.Millisecond)

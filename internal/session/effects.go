@@ -33,6 +33,8 @@ type Effects struct {
 	held   []wire.V2Held
 	seen   []wire.V2Seen
 	copies copies
+
+	handles []engine.Handle // of what is being told
 }
 
 // keptMessages is how many messages Effects keep memory for.
@@ -43,7 +45,7 @@ func (fx *Effects) reset() {
 		fx.Messages = nil
 	}
 	clear(fx.Messages)
-	if cap(fx.slots)+cap(fx.held)+cap(fx.seen)+cap(fx.Wake)+cap(fx.Grants) > 4*keptMessages {
+	if cap(fx.slots)+cap(fx.held)+cap(fx.seen)+cap(fx.handles)+cap(fx.Wake)+cap(fx.Grants) > 4*keptMessages {
 		*fx = Effects{Messages: fx.Messages}
 	}
 	fx.Messages, fx.Wake, fx.Grants = fx.Messages[:0], fx.Wake[:0], fx.Grants[:0]

@@ -67,28 +67,57 @@ func (sp *Space) inspect(s *Session, r *Request) {
 // survey describes locks at, under and above a path, from a place on, as far as there is room in an answer. next
 // is the number of the place where it ended; 0: that was all.
 func (sp *Space) survey(s *Session, path [][]byte, from engine.Cursor, most uint64) (locks []wire.V2Seen, next uint64) {
-	fx, room := sp.fx, sp.limits.AnswerBytes
-	views, at, more := sp.engine.InspectWithin(path, from, int(most), room/2-leastSeen)
-	start := len(fx.seen)
-	for i := range views {
-		fx.seen = append(fx.seen, sp.see(&views[i], &fx.copies))
-	}
-	locks = fx.seen[start:len(fx.seen):len(fx.seen)]
-	fit(locks, room)
+	fx := sp.fx
+	views, at, more := sp.engine.InspectWithin(path, from, int(most), sp.limits.AnswerBytes/2-leastSeen)
 	if more {
 		next = s.places.add(at)
 	}
+	start := len(fx.seen)
+	fx.handles = fx.handles[:0]
+	for i := range views {
+		fx.seen = append(fx.seen, sp.see(&views[i], &fx.copies))
+		fx.handles = append(fx.handles, views[i].Handle)
+	}
+	locks = fx.seen[start:len(fx.seen):len(fx.seen)]
+	room := fit(locks, sp.limits.AnswerBytes)
+	sp.explain(pathKey(appendKey(nil, path)), locks, room)
 	return locks, next
+}
+
+// explainSteps is how many entries of the engine one answer looks at to say who waits for whom.
+const explainSteps = 1 << 16
+
+// explain says of those that wait who is in their way, as far as there is time and room for it: who is at, under
+// or above the path. The effects have the handles of these locks.
+func (sp *Space) explain(path pathKey, locks []wire.V2Seen, room int) {
+	c, steps := &sp.fx.copies, explainSteps
+	for i := range locks {
+		if locks[i].State == wire.V2Acquired || steps <= 0 {
+			continue
+		}
+		found, _, _ := sp.engine.BlockersWithin(sp.fx.handles[i], mostBlockers, &steps, path.meets)
+		from := len(c.blockers)
+		for k := range found {
+			b := sp.blocker(&found[k], c)
+			if room -= b.Size(); room < 0 {
+				locks[i].Cut = true
+				return
+			}
+			c.blockers = append(c.blockers, b)
+			locks[i].WaitsFor = c.blockers[from:len(c.blockers):len(c.blockers)]
+		}
+	}
 }
 
 // leastSeen is the most that a lock is printed with when all of it is cut that can be. The engine counts half of
 // that for each.
 const leastSeen = 256
 
-// fit cuts what is told of locks until all of it can be printed in so many bytes.
-func fit(locks []wire.V2Seen, room int) {
+// fit cuts what is told of locks until all of it can be printed in so many bytes, and says how many are left.
+func fit(locks []wire.V2Seen, room int) (left int) {
 	for i := range locks {
 		cut(&locks[i], room-leastSeen*(len(locks)-1-i))
 		room -= locks[i].Size()
 	}
+	return room
 }

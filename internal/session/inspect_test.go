@@ -121,3 +121,76 @@ func TestEffectsAreTheCallers(t *testing.T) {
 	w.fx = told
 	w.lastIs(`{"id":2,"state":"inspected","locks":[{"session":"secret-id-1","lock":1,"note":"a note","token":"1","state":"acquired","since_ms":0,"resources":[{"type":"write","path":["x","y"]}]}]}`)
 }
+
+// TestInspectionsSayWhoWaitsForWhom and tell nothing of what lies elsewhere.
+func TestInspectionsSayWhoWaitsForWhom(t *testing.T) {
+	w := newWorld(t, Defaults)
+	a, atA := w.open(wire.V2None)
+	b, atB := w.open(wire.V2None)
+	w.do(a, atA, with(lockRequest(1, read("x"), write("secret")), func(r *Request) { r.Note = []byte("a note") }))
+	_, err := w.space.LockForeign(w.now, 7, []engine.Resource{read("x", "y")}, &w.fx)
+	require.NoError(t, err)
+	w.now += 5 * ms
+	w.do(b, atB, lockRequest(1, write("x", "y"), write("secret")))
+	w.do(b, atB, lockRequest(2, write("secret")))
+	w.do(a, atA, with(request(wire.V2Upgrade, 2, 1), func(r *Request) { r.WaitMS = 1000 }))
+	w.now += 2 * ms
+	w.do(b, atB, looking(wire.V2Inspect, 3, path("x")))
+	var got []string
+	for _, l := range w.last().Locks {
+		for _, x := range l.WaitsFor {
+			got = append(got, fmt.Sprintf("%s %d: %s %d %s %s %s %d", l.Session, l.Lock, x.Session, x.Lock, x.Type, x.Path, x.State, x.SinceMS))
+		}
+	}
+	require.Equal(t, []string{
+		"secret-id-1 1: v1 2 read [x y] acquired -1",
+		"secret-id-2 1: secret-id-1 1 write [x] upgrading 7",
+		"secret-id-2 1: v1 2 read [x y] acquired -1",
+	}, got)
+	w.do(b, atB, looking(wire.V2Inspect, 4, path("secret")))
+	require.Len(t, w.last().Locks, 3)
+	for i, want := range []int{0, 1, 2} {
+		require.Len(t, w.last().Locks[i].WaitsFor, want)
+		for _, x := range w.last().Locks[i].WaitsFor {
+			require.Equal(t, path("secret"), x.Path)
+		}
+	}
+}
+
+// TestExplanationsAreBounded has very many that wait, each for very many: in time, and in room.
+func TestExplanationsAreBounded(t *testing.T) {
+	l := Defaults
+	l.AnswerBytes = 8 << 20
+	w := newWorld(t, l)
+	s, at := w.open(wire.V2None)
+	var readers []engine.Resource
+	for k := range 1000 {
+		readers = append(readers, read("x", fmt.Sprint(k)))
+	}
+	for id := range uint64(5) { // each is in the way of all that follow a thousand times
+		w.do(s, at, lockRequest(id+1, readers...))
+	}
+	id := uint64(5)
+	for range 300 {
+		id++
+		w.do(s, at, with(lockRequest(id, readers[0], write("x"), write("y")), func(r *Request) { r.Party = id }))
+	}
+	explained := func(answer int) (blockers, size int) {
+		l.AnswerBytes = answer
+		w.space.SetLimits(l)
+		w.do(s, at, with(looking(wire.V2Inspect, s.lastID+1, path("x")), func(r *Request) { r.Limit = 1000 }))
+		for _, l := range w.last().Locks {
+			require.LessOrEqual(t, len(l.WaitsFor), mostBlockers)
+			require.True(t, l.State == wire.V2Enqueued || len(l.WaitsFor) == 0)
+			blockers, size = blockers+len(l.WaitsFor), size+l.Size()
+		}
+		return blockers, size
+	}
+	blockers, _ := explained(8 << 20)
+	require.Less(t, blockers, 300*mostBlockers)
+	require.Greater(t, blockers, mostBlockers)
+	for _, most := range []int{1024, 10_000, 256 << 10} {
+		_, size := explained(most)
+		require.LessOrEqual(t, size, most)
+	}
+}
