@@ -108,11 +108,17 @@ func (a *aliases) add(one *alias) {
 	a.deepest = max(a.deepest, depth)
 }
 
-// of is the alias for the longest beginning of a path that has one; nil: there is none.
+// of is the alias for the longest beginning of a path that has one; nil: there is none. It is so short that it is
+// inlined: most paths begin like none.
 func (a *aliases) of(path []byte) (longest *alias) {
 	if len(path) == 0 || !a.starts[path[0]] {
 		return nil
 	}
+	return a.find(path)
+}
+
+// find is of, for a path that begins like one that has an alias.
+func (a *aliases) find(path []byte) (longest *alias) {
 	for at, depth := 0, 1; at < len(path) && depth <= a.deepest; depth++ {
 		at += bytes.IndexByte(path[at:], 0) + 1
 		if a.depths[depth] {

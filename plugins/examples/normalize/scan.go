@@ -5,14 +5,22 @@ import "encoding/binary"
 // scan looks at paths eight bytes at a time for anything that the rules might not leave as it is. Most
 // paths have nothing of the kind, and every request has to wait for this.
 type scan struct {
-	high, upper, blank uint64   // all bits, if these matter: bytes above ASCII, capitals, blanks and control characters
-	ends               []uint64 // each has all its bytes the same: one that segments may not end with
+	high, upper, blank uint64 // all bits, if these matter: bytes above ASCII, capitals, blanks and control characters
+	// Each has all its bytes the same: one that segments may not end with. Most rules have one or none, and so
+	// the first is not in the list: a loop within the loop costs more than what it does. If there is none, it is
+	// NUL, behind which a segment can't end either way.
+	firstEnd uint64
+	moreEnds []uint64
 }
 
 func newScan(r *rules) (s scan) {
 	s.high, s.upper, s.blank = mask(r.nfc || r.trimSpaces), mask(r.fold), mask(r.trimSpaces)
-	for _, c := range []byte(r.trimEnd) {
-		s.ends = append(s.ends, uint64(c)*ones)
+	for i, c := range []byte(r.trimEnd) {
+		if i == 0 {
+			s.firstEnd = uint64(c) * ones
+		} else {
+			s.moreEnds = append(s.moreEnds, uint64(c)*ones)
+		}
 	}
 	return s
 }
@@ -57,8 +65,8 @@ func (s *scan) plain(path []byte) bool {
 		nul := zeros(w)
 		begin := nul<<8 | begins
 		blank := below(w, ' '+1) &^ nul & s.blank
-		end := blank
-		for _, c := range s.ends {
+		end := blank | zeros(w^s.firstEnd)
+		for _, c := range s.moreEnds {
 			end |= zeros(w ^ c)
 		}
 		bad := nul & begin // an empty segment
