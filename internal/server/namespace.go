@@ -15,14 +15,15 @@ import (
 type namespace struct {
 	name string
 
-	mu      sync.Mutex // guards what follows; held for one call, never while sending or posting
-	engine  *engine.Engine
-	space   *session.Space // v2's sessions; nil until there is one, and then everything goes through it
-	kept    bool           // sessions are a user of the namespace
-	living  int64          // sessions, in the sum of all namespaces
-	counted int64          // of its bytes, in the sum of all namespaces
-	due     time.Time      // when tick is; zero: it isn't scheduled
-	starved bool           // grants wait for ids to be reserved, and a goroutine asks for them
+	mu        sync.Mutex // guards what follows; held for one call, never while sending or posting
+	engine    *engine.Engine
+	space     *session.Space // v2's sessions; nil until there is one, and then everything goes through it
+	kept      bool           // sessions are a user of the namespace
+	living    int64          // sessions, in the sum of all namespaces
+	counted   int64          // of its bytes, in the sum of all namespaces
+	due       time.Time      // when tick is; zero: it isn't scheduled
+	advancing bool           // a goroutine does what was left over
+	starved   bool           // grants wait for ids to be reserved, and a goroutine asks for them
 	// v1 locks that an administrator has released, and why, until those who had them know it; nil: none
 	revoked map[engine.Handle]string
 

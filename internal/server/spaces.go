@@ -60,6 +60,8 @@ func (s *Server) finish(ns *namespace, fx *session.Effects) {
 	if ns.engine.Draws() > 0 {
 		s.reserve(ns)
 	}
+	behind := fx.More && !ns.advancing
+	ns.advancing = ns.advancing || behind
 	hungry := ns.engine.Starved() && !ns.starved
 	ns.starved = ns.starved || hungry
 	joins, leaves := false, false
@@ -82,7 +84,7 @@ func (s *Server) finish(ns *namespace, fx *session.Effects) {
 	for _, id := range fx.Wake {
 		s.net.Post(wsnet.ConnID(id), tokenCollect)
 	}
-	if fx.More {
+	if behind {
 		s.spaces.share(ns)
 		s.work.Go(func() { s.advance(ns) })
 	}
@@ -184,13 +186,15 @@ func (s *Server) pause(d time.Duration) bool {
 	}
 }
 
-// advance does what was left over, a slice at a time, so that others get at the namespace in between.
+// advance does what was left over, a slice at a time, so that others get at the namespace in between. One
+// goroutine does so for a namespace, however many calls leave something over meanwhile.
 func (s *Server) advance(ns *namespace) {
 	var fx session.Effects
 	for more := true; more; {
 		ns.mu.Lock()
 		ns.work(s.now(), &fx)
 		more, fx.More = fx.More, false
+		ns.advancing = more
 		s.finish(ns, &fx)
 	}
 	s.spaces.leave(ns)

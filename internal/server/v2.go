@@ -258,10 +258,18 @@ func (w *worker) welcome(c wsnet.Conn, sess *connection) {
 	w.lookV2(c, sess)
 }
 
-// tellV2 sends what a call on the space has left for this connection, and what there is behind it.
+// roundsMax is how often one call goes on collecting what there is to tell.
+const roundsMax = 4
+
+// tellV2 sends what a call on the space has left for this connection, and what there is behind it. Where that
+// doesn't end, as with a watch of a busy path, the other connections of the loop have their turn in between.
 func (w *worker) tellV2(c wsnet.Conn, sess *connection) {
 	w.sendV2(c, sess)
-	for w.effects.Rest && !sess.v2.closing {
+	for n := 0; w.effects.Rest && !sess.v2.closing; n++ {
+		if n == roundsMax {
+			w.s.net.Post(c.ID(), tokenCollect)
+			return
+		}
 		w.collect(sess)
 		w.sendV2(c, sess)
 	}

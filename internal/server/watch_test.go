@@ -15,6 +15,7 @@ import (
 	"github.com/gobwas/ws/wsutil"
 	"github.com/stretchr/testify/require"
 
+	"github.com/locktopus-project/locktopus/v2/internal/session"
 	"github.com/locktopus-project/locktopus/v2/plugins/host"
 )
 
@@ -119,6 +120,52 @@ func TestV2WatchesNeedMemory(t *testing.T) {
 	require.Contains(t, c.heard()[0], `{"id":1,"error":"try_later","message":"the requests of all namespaces`)
 	c.say(fmt.Sprintf(inspectA, 2))
 	require.Contains(t, c.heard()[0], "inspected")
+}
+
+// TestOneGoroutineDoesWhatIsLeftOver however many calls leave something over.
+func TestOneGoroutineDoesWhatIsLeftOver(t *testing.T) {
+	n := newFake(testSettings(), nil)
+	c := n.connectV2(t)
+	c.greet(t, helloV2)
+	ns, users := n.s.spaces.find("n")
+	ns.advancing = true
+	for range 3 {
+		ns.mu.Lock()
+		n.s.finish(ns, &session.Effects{More: true})
+	}
+	_, now := n.s.spaces.find("n")
+	require.Equal(t, users+1, now, "none was begun")
+	n.s.advance(ns)
+	require.False(t, ns.advancing)
+	ns.mu.Lock()
+	n.s.finish(ns, &session.Effects{More: true})
+	n.s.work.Wait()
+	require.False(t, ns.advancing)
+}
+
+// TestV2ClientsHaveTheirTurn has one connection to be told very much: it is told that in several calls.
+func TestV2ClientsHaveTheirTurn(t *testing.T) {
+	const many = 3 * 1024 * roundsMax
+	n := newFake(testSettings(), nil)
+	c := n.connectV2(t)
+	w := c.greet(t, helloV2)
+	for id := range many {
+		c.say(fmt.Sprintf(`{"op":"lock","id":%d,"resources":[{"type":"read","path":["a"]}]}`, id+1))
+	}
+	c.heard()
+	_, err := n.s.AdminEnd("n", w.Session, "enough")
+	require.NoError(t, err)
+	n.s.work.Wait()
+	told, calls := 0, 0
+	for ; n.waiting() > 0; calls++ {
+		n.deliver(0)
+		said := c.heard()
+		require.LessOrEqual(t, len(said), 1024*(roundsMax+1)+1)
+		told += len(said)
+	}
+	require.Equal(t, many+1, told)
+	require.Equal(t, 3, calls)
+	require.NotZero(t, c.closing)
 }
 
 // TestOneOutcomeLetsClientsLook asks twice: a retry of what was denied is denied.

@@ -120,3 +120,28 @@ func BenchmarkWatchedLock(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkInspect measures an inspection of a path with very many holders, and one of a queue in which each waits
+// for all before it.
+func BenchmarkInspect(b *testing.B) {
+	for _, limit := range []uint64{1, 100, 1000} {
+		for name, wanted := range map[string]func(k int) engine.Resource{
+			"holders": func(k int) engine.Resource { return read("x", fmt.Sprint(k)) },
+			"waiters": func(int) engine.Resource { return write("x") },
+		} {
+			b.Run(fmt.Sprintf("%s/limit=%d", name, limit), func(b *testing.B) {
+				w := newWorld(b, Defaults)
+				s, at := w.open(wire.V2None)
+				for k := range 10_000 {
+					w.do(s, at, with(lockRequest(uint64(k+1), wanted(k)), func(r *Request) { r.Party = uint64(k) }))
+				}
+				b.ReportAllocs()
+				for b.Loop() {
+					w.do(s, at, with(looking(wire.V2Inspect, s.lastID+1, path("x")), func(r *Request) { r.Limit = limit }))
+				}
+				b.ReportMetric(float64(len(w.last().Locks)), "locks/op")
+				b.ReportMetric(float64(len(wire.AppendV2(nil, w.last()))), "bytes/op")
+			})
+		}
+	}
+}
