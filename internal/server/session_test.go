@@ -30,6 +30,12 @@ const (
 	opKindsJudged
 )
 
+// The step of an administrator: the client's lock is taken, or else one that was left behind.
+const (
+	opTake = opKindsJudged + iota
+	opKindsAll
+)
+
 // The session layer against a model: every script of so many steps of so many clients of one
 // namespace is played, with grants delivered early, late or never before the next step,
 // connections lost at any point, and abandoned locks released.
@@ -71,6 +77,44 @@ func TestRandomScriptsOfJudgedSessionsFollowTheModel(t *testing.T) {
 	}
 }
 
+// The same without plugins, but with an administrator.
+func TestEveryShortScriptWithAnAdministratorFollowsTheModel(t *testing.T) {
+	for _, size := range []struct{ clients, steps int }{{2, 5}, {3, 3}} {
+		n := newFake(testSettings(), fence.Memory())
+		eachScript(size.clients*(opKinds+1)+1, make([]int, size.steps), 0, func(script []int) {
+			playScript(t, n, size.clients, opKindsAll, administered(script, size.clients))
+		})
+	}
+}
+
+func TestRandomScriptsWithAnAdministratorFollowTheModel(t *testing.T) {
+	const clients = 4
+	r, n := testseed.Rand(t), newScripted()
+	for range 300 {
+		script := make([]int, 100)
+		for i := range script {
+			script[i] = r.IntN(clients*opKindsAll + 1)
+		}
+		playScript(t, n, clients, opKindsAll, script)
+	}
+}
+
+// administered numbers a script's steps anew: those that only plugins make are left out of it.
+func administered(script []int, clients int) []int {
+	out := make([]int, len(script))
+	for i, op := range script {
+		c, op := op/(opKinds+1), op%(opKinds+1)
+		if op == opKinds {
+			op = opTake
+		}
+		out[i] = c*opKindsAll + op
+		if c == clients {
+			out[i] = clients * opKindsAll // what is abandoned is released
+		}
+	}
+	return out
+}
+
 // newScripted is a server whose plugins do as a script says.
 func newScripted() *fakeNet {
 	j := &fakeJudge{active: true, connect: func(*host.Connect) (host.Identity, host.Verdict) {
@@ -105,6 +149,8 @@ type modelRequest struct {
 	write     bool
 	abandoned bool
 	told      bool // acquired, and the client knows
+	taken     bool // by an administrator, and the client doesn't know
+	before    bool // it was acquired before it was taken
 }
 
 // modelClient is a client as it sees itself.
@@ -167,7 +213,39 @@ func (p *play) step(c *modelClient, op int) {
 	case opDeliver:
 		p.n.deliver(c.conn.id)
 		p.hear(c)
+	case opTake:
+		p.take(c)
 	}
+}
+
+const whyTaken = "why not"
+
+// take has an administrator release a client's lock, or one that was left behind.
+func (p *play) take(c *modelClient) {
+	r := c.request
+	for i := 0; r == nil && i < len(p.queue); i++ {
+		if p.queue[i].abandoned {
+			r = p.queue[i]
+		}
+	}
+	if r == nil {
+		return
+	}
+	_, err := p.n.s.AdminRelease("n", "v1", r.id, whyTaken)
+	if r.taken {
+		require.ErrorIs(p.t, err, ErrNoLock, "%v", p.script)
+		return
+	}
+	require.NoError(p.t, err, "%v", p.script)
+	r.taken, r.before = true, p.acquired(r)
+	p.forget(r)
+}
+
+// bereaved checks that a client was told that its lock was taken, and its connection closed.
+func (p *play) bereaved(c *modelClient) {
+	require.True(p.t, c.request != nil && c.request.taken, "%v: nobody has taken a lock", p.script)
+	p.expect(c, "communication error: "+revoked(whyTaken).text)
+	p.ended(c, codeFault)
 }
 
 // acquired is the rule: no earlier live request conflicts.
@@ -227,6 +305,11 @@ func (p *play) ended(c *modelClient, code uint16) {
 }
 
 func (p *play) release(c *modelClient) {
+	if c.request.taken {
+		c.conn.say(release)
+		p.bereaved(c)
+		return
+	}
 	var want []string
 	if p.acquired(c.request) && !c.request.told {
 		want = append(want, answer(c.request.id, "lock", "acquired"))
@@ -238,7 +321,9 @@ func (p *play) release(c *modelClient) {
 }
 
 func (p *play) drop(c *modelClient) {
-	if r := c.request; r != nil && r.told {
+	if r := c.request; r != nil && r.taken {
+		// It is in nobody's way any more.
+	} else if r != nil && r.told {
 		r.abandoned = true
 	} else if r != nil {
 		p.forget(r)
@@ -272,7 +357,15 @@ func (p *play) hear(c *modelClient) {
 		return
 	}
 	r := c.request
-	require.True(p.t, r != nil && !r.told && p.acquired(r), "%v: a grant out of turn: %q", p.script, c.conn.sent)
+	if r != nil && r.taken && (r.told || !r.before || c.conn.closing == codeFault) {
+		if !r.told && r.before && len(c.conn.sent) == 2 { // the grant was on its way
+			require.Equal(p.t, answer(r.id, "lock", "acquired"), c.conn.sent[0], "%v", p.script)
+			c.conn.sent = c.conn.sent[1:]
+		}
+		p.bereaved(c)
+		return
+	}
+	require.True(p.t, r != nil && !r.told && (r.before || p.acquired(r)), "%v: a grant out of turn: %q", p.script, c.conn.sent)
 	r.told = true
 	p.expect(c, answer(r.id, "lock", "acquired"))
 }
