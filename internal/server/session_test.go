@@ -166,6 +166,7 @@ type play struct {
 	n       *fakeNet
 	clients []modelClient
 	queue   []*modelRequest // alive, in order
+	left    int             // locks whose abandon timeout is running
 	lastID  uint64
 }
 
@@ -325,6 +326,7 @@ func (p *play) drop(c *modelClient) {
 		// It is in nobody's way any more.
 	} else if r != nil && r.told {
 		r.abandoned = true
+		p.left++
 	} else if r != nil {
 		p.forget(r)
 	}
@@ -335,6 +337,7 @@ func (p *play) drop(c *modelClient) {
 
 func (p *play) expire() {
 	p.n.s.abandoned.handOver(tomorrow)
+	p.left = 0
 	for _, r := range append([]*modelRequest(nil), p.queue...) {
 		if r.abandoned {
 			p.forget(r)
@@ -380,6 +383,9 @@ func (p *play) expect(c *modelClient, want ...string) {
 // finish delivers what is left: everyone must know exactly what the rule says. Then all leave, and
 // nothing may be left of the namespace.
 func (p *play) finish() {
+	if got := p.n.s.abandoned.count(); got != p.left {
+		p.t.Fatalf("script %v: %d locks are waited for, want %d", p.script, got, p.left)
+	}
 	p.n.deliver(0)
 	for i := range p.clients {
 		c := &p.clients[i]
