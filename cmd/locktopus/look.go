@@ -25,14 +25,8 @@ func (p process) ls(args []string) int {
 	return p.look("ls", args, 0, func(ctx context.Context, c *client.Client, f *lookFlags) error {
 		out := newLines(p.stdout, f.json)
 		out.heading("STATE", "FOR")
-		return eachPage(ctx, c, f.path, func(page []client.LockInfo, _ bool) error {
-			for i := range page {
-				l := seenIn(page, i)
-				if err := out.lock(word(l.State), l.age(), l); err != nil {
-					return err
-				}
-			}
-			return nil
+		return eachLock(ctx, c, f.path, func(l *seen) error {
+			return out.lock(word(l.State), l.age(), l)
 		})
 	})
 }
@@ -40,16 +34,9 @@ func (p process) ls(args []string) int {
 func (p process) inspect(args []string) int {
 	return p.look("inspect", args, 1, func(ctx context.Context, c *client.Client, f *lookFlags) error {
 		out, shown := newLines(p.stdout, f.json), 0
-		err := eachPage(ctx, c, f.path, func(page []client.LockInfo, more bool) error {
-			for i := range page {
-				l := seenIn(page, i)
-				l.partial = more || shown > 0
-				if err := out.details(l); err != nil {
-					return err
-				}
-			}
-			shown += len(page)
-			return nil
+		err := eachLock(ctx, c, f.path, func(l *seen) error {
+			shown++
+			return out.details(l)
 		})
 		if err == nil && shown == 0 && !f.json {
 			_, err = fmt.Fprintf(p.stdout, "nobody holds or waits for %s\n", pathWord(f.path))
@@ -79,9 +66,8 @@ func (p process) watchOnce(ctx context.Context, c *client.Client, f *lookFlags, 
 		return err
 	}
 	defer w.Close()
-	present := w.Locks()
-	for i := range present {
-		if err := out.change(time.Now(), "present", seenIn(present, i)); err != nil {
+	for _, l := range w.Locks() {
+		if err := out.change(time.Now(), "present", (*seen)(&l)); err != nil {
 			return err
 		}
 	}
@@ -90,7 +76,7 @@ func (p process) watchOnce(ctx context.Context, c *client.Client, f *lookFlags, 
 		if err != nil {
 			return err
 		}
-		if err := out.change(time.Now(), x.Change, seenIn([]client.LockInfo{x.Lock}, 0)); err != nil {
+		if err := out.change(time.Now(), x.Change, (*seen)(&x.Lock)); err != nil {
 			return err
 		}
 	}
@@ -153,8 +139,8 @@ func parseLook(command string, args []string, paths int) (*lookFlags, error) {
 	return f, nil
 }
 
-// eachPage calls f with the locks at a path, some at a time, and whether there are more.
-func eachPage(ctx context.Context, c *client.Client, path []string, f func(page []client.LockInfo, more bool) error) error {
+// eachLock calls f with the locks at a path.
+func eachLock(ctx context.Context, c *client.Client, path []string, f func(*seen) error) error {
 	for after, begun := "", false; !begun || after != ""; begun = true {
 		ctx, cancel := context.WithTimeoutCause(ctx, dialTimeout, errors.New("the server doesn't answer"))
 		page, next, err := c.Inspect(ctx, path, pageOfLocks, after)
@@ -162,8 +148,10 @@ func eachPage(ctx context.Context, c *client.Client, path []string, f func(page 
 		if err != nil {
 			return err
 		}
-		if err := f(page, next != ""); err != nil {
-			return err
+		for i := range page {
+			if err := f((*seen)(&page[i])); err != nil {
+				return err
+			}
 		}
 		after = next
 	}

@@ -19,66 +19,7 @@ const foreignSession = "v1"
 
 // seen is a lock as it is shown. Names, notes and paths are other people's texts: nothing in them may pass for
 // an order to the terminal, for a column, or for a line of ours.
-type seen struct {
-	*client.LockInfo
-	waitsFor []*client.LockInfo // who is in the way, as far as it is shown
-	partial  bool               // there are locks that aren't looked at for that
-}
-
-// seenIn is a lock of a list that is in the order of the queue, with those of the list that it waits for.
-func seenIn(list []client.LockInfo, i int) *seen {
-	l := &seen{LockInfo: &list[i]}
-	if l.State == "acquired" {
-		return l
-	}
-	for k := range list {
-		if k != i && inTheWay(l.LockInfo, &list[k], k < i) {
-			l.waitsFor = append(l.waitsFor, &list[k])
-		}
-	}
-	return l
-}
-
-// inTheWay says whether a lock that waits, or whose upgrade does, waits for another one: of those that conflict
-// with it that are acquired, or older.
-func inTheWay(l, other *client.LockInfo, older bool) bool {
-	held := other.State != "enqueued"
-	upgrade := l.State == "upgrading"
-	if !held && (!older || upgrade) {
-		return false
-	}
-	for _, a := range l.Resources {
-		for _, b := range other.Resources {
-			if conflict(a, b, upgrade) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// conflict says whether two resources can't be had at once; of two permits of a path, whether one may have to wait
-// for the other.
-func conflict(a, b client.Resource, upgrade bool) bool {
-	if a.Type == "permit" && b.Type == "permit" {
-		return !upgrade && samePath(a.Path, b.Path)
-	}
-	writes := a.Type == "write" || b.Type == "write" || upgrade && a.Type == "read"
-	n := min(len(a.Path), len(b.Path))
-	return writes && samePath(a.Path[:n], b.Path[:n])
-}
-
-func samePath(a, b []string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
-}
+type seen client.LockInfo
 
 // word is a text as one word: as it is, or in quotes where it has blanks, quotes, or what isn't visible.
 func word(text string) string {
@@ -125,11 +66,11 @@ func (l *seen) sessionWord() string {
 func (l *seen) lockWord() string { return strconv.FormatUint(l.Lock, 10) }
 
 // age is how long a lock has been held or has waited.
-func (l *seen) age() string { return ageOf(l.LockInfo) }
+func (l *seen) age() string { return ageOf(l.Session, l.SinceMS) }
 
-func ageOf(l *client.LockInfo) string {
-	switch d := l.Since(); {
-	case l.Session == foreignSession:
+func ageOf(session string, ms int64) string {
+	switch d := time.Duration(ms) * time.Millisecond; {
+	case session == foreignSession:
 		return "-" // nobody knows
 	case d < time.Second:
 		return d.String()
@@ -146,12 +87,13 @@ func resourceText(r client.Resource) string {
 	return text
 }
 
-func (l *seen) resourcesText() string { return resourcesOf(l.LockInfo) }
-
-func resourcesOf(l *client.LockInfo) string {
+func (l *seen) resourcesText() string {
 	all := make([]string, len(l.Resources))
 	for i, r := range l.Resources {
 		all[i] = resourceText(r)
+	}
+	if l.Cut {
+		all = append(all, "and more than the server says")
 	}
 	return strings.Join(all, ", ")
 }
@@ -164,49 +106,53 @@ func (l *seen) noteText() string {
 }
 
 // who is a lock for a sentence.
-func who(l *client.LockInfo) string {
-	text := fmt.Sprintf("session %s, lock %d", word(l.Session), l.Lock)
+func (l *seen) who() string {
+	text := "session " + word(l.Session)
 	if l.Session == foreignSession {
-		text = fmt.Sprintf("a client of version 1, lock %d", l.Lock)
+		text = "a client of version 1"
 	}
+	text += fmt.Sprintf(", lock %d", l.Lock)
 	if l.Name != "" {
 		text += ", name " + word(l.Name)
 	}
-	if l.Note != "" {
-		text += ", note " + strconv.Quote(l.Note)
-	}
-	return text
+	return text + noteIn(l.Note)
 }
 
-func stateText(l *client.LockInfo) string {
-	if since := ageOf(l); since != "-" {
-		return word(l.State) + " for " + since
+func noteIn(note string) string {
+	if note == "" {
+		return ""
 	}
-	return word(l.State)
+	return ", note " + strconv.Quote(note)
 }
 
-// mostWaitedFor is how many of those that are in the way are told of.
-const mostWaitedFor = 8
+func stateText(state, session string, ms int64) string {
+	if since := ageOf(session, ms); since != "-" {
+		return word(state) + " for " + since
+	}
+	return word(state)
+}
+
+// blockersTold is how many of those in the way the server tells of at most.
+const blockersTold = 8
 
 // detailsText is all about a lock.
 func (l *seen) detailsText() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n  %s by %s", l.resourcesText(), stateText(l.LockInfo), who(l.LockInfo))
+	fmt.Fprintf(&b, "%s\n  %s by %s", l.resourcesText(), stateText(l.State, l.Session, l.SinceMS), l.who())
 	if l.Token != 0 {
 		fmt.Fprintf(&b, ", token %d", l.Token)
 	}
 	b.WriteByte('\n')
-	for _, w := range l.waitsFor[:min(len(l.waitsFor), mostWaitedFor)] {
-		fmt.Fprintf(&b, "  waits for %s: %s, %s\n", who(w), resourcesOf(w), stateText(w))
+	for _, w := range l.WaitsFor {
+		fmt.Fprintf(&b, "  waits for %s, lock %d: %s %s, %s%s\n", word(w.Session), w.Lock, word(w.Type), pathWord(w.Path),
+			stateText(w.State, w.Session, w.SinceMS), noteIn(w.Note))
 	}
-	switch more := len(l.waitsFor) - mostWaitedFor; {
-	case more > 0:
-		fmt.Fprintf(&b, "  waits for %d more\n", more)
-	case l.State != "acquired" && len(l.waitsFor) == 0:
-		b.WriteString("  waits for somebody at another path\n")
-	}
-	if l.partial && l.State != "acquired" {
-		b.WriteString("  there are more locks here than were looked at: it may wait for others, too\n")
+	switch {
+	case l.State == "acquired":
+	case len(l.WaitsFor) == 0:
+		b.WriteString("  waits for somebody that the server doesn't tell of here: at another path, or one of very many\n")
+	case len(l.WaitsFor) == blockersTold:
+		b.WriteString("  waits for others, too, if there are more than these\n")
 	}
 	return b.String()
 }
@@ -228,32 +174,43 @@ type seenJSON struct {
 	Resources []client.Resource `json:"resources"`
 	Note      string            `json:"note,omitempty"`
 	SinceMS   *int64            `json:"since_ms,omitempty"`
-	WaitsFor  []seenJSON        `json:"waits_for,omitempty"`
+	WaitsFor  []blockerJSON     `json:"waits_for,omitempty"`
+	Cut       bool              `json:"cut,omitempty"`
 }
 
-func asJSON(l *client.LockInfo) seenJSON {
+type blockerJSON struct {
+	Session string   `json:"session"`
+	Note    string   `json:"note,omitempty"`
+	Lock    uint64   `json:"lock"`
+	Type    string   `json:"type"`
+	Path    []string `json:"path"`
+	State   string   `json:"state"`
+	SinceMS *int64   `json:"since_ms,omitempty"`
+}
+
+func (l *seen) jsonLine(h *happening) string {
 	x := seenJSON{
-		Session: l.Session, Name: l.Name, Lock: l.Lock, State: l.State, Resources: l.Resources, Note: l.Note,
+		happening: h, Session: l.Session, Name: l.Name, Lock: l.Lock, State: l.State, Note: l.Note, Cut: l.Cut,
+		Resources: append([]client.Resource{}, l.Resources...), SinceMS: sinceOf(l.Session, &l.SinceMS),
 	}
 	if l.Token != 0 {
 		x.Token = strconv.FormatUint(l.Token, 10)
 	}
-	if l.Session != foreignSession {
-		x.SinceMS = &l.SinceMS
-	}
-	if x.Resources == nil {
-		x.Resources = []client.Resource{}
-	}
-	return x
-}
-
-func (l *seen) jsonLine(h *happening) string {
-	x := asJSON(l.LockInfo)
-	x.happening = h
-	for _, w := range l.waitsFor {
-		x.WaitsFor = append(x.WaitsFor, asJSON(w))
+	for i := range l.WaitsFor {
+		w := &l.WaitsFor[i]
+		x.WaitsFor = append(x.WaitsFor, blockerJSON{
+			w.Session, w.Note, w.Lock, w.Type, append([]string{}, w.Path...), w.State, sinceOf(w.Session, &w.SinceMS),
+		})
 	}
 	return visibleJSON(x)
+}
+
+// sinceOf is how long a lock has been held or has waited; nil: nobody knows.
+func sinceOf(session string, ms *int64) *int64 {
+	if session == foreignSession {
+		return nil
+	}
+	return ms
 }
 
 // visibleJSON is a value in one line. What a terminal might take for orders is escaped.

@@ -230,5 +230,6 @@ func (f *releaseFlags) answerText(answer []byte) string {
 	if f.end {
 		return fmt.Sprintf("ended: session %s, name %s; it held %d and waited for %d\n", word(l.Session), word(l.Name), l.Held, l.Waiting)
 	}
-	return fmt.Sprintf("released: %s, %s by %s\n", resourcesOf(&l.LockInfo), stateText(&l.LockInfo), who(&l.LockInfo))
+	x := (*seen)(&l.LockInfo)
+	return fmt.Sprintf("released: %s, %s by %s\n", x.resourcesText(), stateText(x.State, x.Session, x.SinceMS), x.who())
 }
