@@ -413,6 +413,27 @@ func (m *model) close(s *mSession, how, more, last string) {
 	m.tell(s.conn, "%s", last)
 }
 
+// revoke is what an administrator does. False: there is no such lock.
+func (m *model) revoke(s *mSession, lock uint64) bool {
+	m.runTimers()
+	l := s.lock(lock)
+	if s.dead || l == nil {
+		return false
+	}
+	m.event(s, l.id, "revoked", 0, `,"message":"why"`)
+	m.drop(s, l, "revoked")
+	return true
+}
+
+func (m *model) endSession(s *mSession) bool {
+	m.runTimers()
+	if s.dead {
+		return false
+	}
+	m.close(s, "revoked", `,"message":"why"`, `{"error":"ended","message":"why"} 3003`)
+	return true
+}
+
 // do is what a request does.
 func (m *model) do(s *mSession, r *Request) {
 	m.runTimers()

@@ -133,6 +133,8 @@ var steps = map[string]func(p *player){
 	"b resumes":    func(p *player) { p.resume(1) },
 	"b's welcome":  func(p *player) { p.lostWelcome(1) },
 	"a resumes":    func(p *player) { p.resume(0) },
+	"b is taken":   func(p *player) { p.revoke(p.client(1).c, p.alive(1, 0)) },
+	"a is ended":   func(p *player) { p.endSession(p.client(0).c) },
 	"a says bye":   func(p *player) { p.ask(0, request(wire.V2Bye, p.client(0).c.nextID, 0)) },
 	"b watches":    func(p *player) { p.ask(1, looking(wire.V2Watch, p.client(1).c.nextID, path("x"))) },
 	"some time":    func(p *player) { p.pass(400) },
@@ -188,7 +190,7 @@ func (p *player) randomStep(r *rand.Rand) {
 		return
 	}
 	id := c.c.nextID
-	switch n := r.IntN(112); {
+	switch n := r.IntN(116); {
 	case n < 35:
 		p.ask(k, p.randomLock(r, id+uint64(r.IntN(2))))
 	case n < 55:
@@ -224,8 +226,12 @@ func (p *player) randomStep(r *rand.Rand) {
 		p.pass(int64(r.IntN(1 << r.IntN(11))))
 	case n < 100:
 		p.passAtOnce(int64(r.IntN(1 << r.IntN(11))))
-	default:
+	case n < 112:
 		p.randomLook(r, k)
+	case n < 115:
+		p.revoke(c.c, p.alive(k, r.IntN(5)))
+	default:
+		p.endSession(c.c)
 	}
 }
 

@@ -176,8 +176,12 @@ func (sp *Space) Find(id string) *Session { return sp.byID[id] }
 func (sp *Space) Revoke(now int64, s *Session, lock uint64, why string, fx *Effects) bool {
 	sp.begin(now, nil, fx)
 	defer sp.finish()
+	sp.runTimers(sliceTimers)
+	for i := s.roster.find(lock); i != 0 && sp.locks.at(i).end() <= sp.now; i = s.roster.find(lock) {
+		sp.due(s, i, sp.locks.at(i))
+	}
 	i := s.roster.find(lock)
-	if i == 0 || s.state != living {
+	if i == 0 || s.state != living || s.deadline <= sp.now {
 		return false
 	}
 	sp.end(s, i, sp.locks.at(i), wire.V2Revoked, &extra{text: why})
@@ -188,7 +192,8 @@ func (sp *Space) Revoke(now int64, s *Session, lock uint64, why string, fx *Effe
 func (sp *Space) End(now int64, s *Session, why string, fx *Effects) bool {
 	sp.begin(now, nil, fx)
 	defer sp.finish()
-	if s.state != living {
+	sp.runTimers(sliceTimers)
+	if s.state != living || s.deadline <= sp.now {
 		return false
 	}
 	sp.close(s, last{code: wire.V2EndedByAdmin, text: why, closing: CloseEnded, how: wire.V2Revoked, more: &extra{text: why}})

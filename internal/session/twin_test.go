@@ -149,6 +149,32 @@ func (w *twin) do(c *conn, r Request) {
 	w.compare()
 }
 
+// revoke has an administrator take a lock.
+func (w *twin) revoke(c *conn, lock uint64) {
+	if c.model == nil {
+		return
+	}
+	w.collectAll()
+	w.log("%s loses %d", c.session.ID(), lock)
+	got := w.space.Revoke(w.now*ms, c.session, lock, "why", &w.fx)
+	w.receive(nil)
+	require.Equal(w.t, w.model.revoke(c.model, lock), got, "%s", w)
+	w.compare()
+}
+
+// endSession has an administrator end a session.
+func (w *twin) endSession(c *conn) {
+	if c.model == nil {
+		return
+	}
+	w.collectAll()
+	w.log("%s ends", c.session.ID())
+	got := w.space.End(w.now*ms, c.session, "why", &w.fx)
+	w.receive(nil)
+	require.Equal(w.t, w.model.endSession(c.model), got, "%s", w)
+	w.compare()
+}
+
 // asSent prints a request as it could have been on the wire.
 type asSent Request
 
