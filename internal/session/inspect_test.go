@@ -65,7 +65,7 @@ func TestInspectionsArePaged(t *testing.T) {
 // TestAnswersFit lists locks whose paths, notes and names are as long as they can be, and such that grow when they
 // are printed.
 func TestAnswersFit(t *testing.T) {
-	for _, most := range []int{1024, 5000, 64 << 10, 256 << 10} {
+	for _, most := range []int{1024, 5000, 256 << 10} {
 		for _, piece := range []string{"a", "\x01", "\xff", `"`} {
 			l := Defaults
 			l.AnswerBytes = most
@@ -75,7 +75,7 @@ func TestAnswersFit(t *testing.T) {
 			long, locks := strings.Repeat(piece, 1000), 0
 			for id := range uint64(200) {
 				rs := []engine.Resource{read("x", fmt.Sprint(id))}
-				if id%3 == 0 {
+				if id%10 == 0 {
 					for k := range int(id) {
 						rs = append(rs, read("x", fmt.Sprint(k), long))
 					}
@@ -100,7 +100,7 @@ func TestAnswersFit(t *testing.T) {
 				}
 			}
 			require.Equal(t, uint64(200), last)
-			require.True(t, most < 5000 || locks >= 60, "%d of %d with %q are whole", locks, most, piece)
+			require.True(t, most < 5000 || locks >= 40, "%d of %d with %q are whole", locks, most, piece)
 		}
 	}
 }

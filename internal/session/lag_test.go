@@ -120,7 +120,7 @@ func TestManyWatchesAreToldInSlices(t *testing.T) {
 		heard [100]uint64
 	}
 	var clients []*client
-	for range 20 {
+	for range 10 {
 		c := &client{}
 		c.s, c.at = w.open(wire.V2None)
 		clients = append(clients, c)
@@ -141,9 +141,11 @@ func TestManyWatchesAreToldInSlices(t *testing.T) {
 			for rest := true; rest; rest = w.fx.Rest {
 				w.space.Collect(w.now, c.s, c.at, &w.fx)
 				require.LessOrEqual(t, len(w.fx.Messages), sliceEvents)
-				for _, m := range w.fx.Messages {
-					c.heard[m.Watch-1]++
-					require.Equal(t, c.heard[m.Watch-1], m.N)
+				for i := range w.fx.Messages {
+					m := &w.fx.Messages[i]
+					if c.heard[m.Watch-1]++; m.N != c.heard[m.Watch-1] {
+						t.Fatalf("%d was expected, not %d", c.heard[m.Watch-1], m.N)
+					}
 				}
 			}
 		}
@@ -160,10 +162,10 @@ func TestManyWatchesAreToldInSlices(t *testing.T) {
 	for ; w.fx.More; calls++ {
 		w.space.Tick(w.now, &w.fx)
 		now := len(w.space.watched.pending)
-		require.LessOrEqual(t, before-now, sliceWatches/2000+1)
+		require.LessOrEqual(t, before-now, sliceWatches/1000+1)
 		before = now
 	}
-	require.Greater(t, calls, 199/(sliceWatches/2000+1)-2)
+	require.Greater(t, calls, 199/(sliceWatches/1000+1)-2)
 	collect()
 	for _, c := range clients {
 		for _, n := range c.heard {
