@@ -65,6 +65,11 @@
 // work (a session that ends with very many locks, very many timers at once, very many grants) is cut in
 // slices: Effects.More asks for another Tick.
 //
+// Watches cost nothing while there are none, and a look-up per length of a watched path where a lock concerns none.
+// A change is given to each watch that it concerns, in slices, too, and told when its attachment collects. What
+// waits for that is bounded; with more of it a watch lags. An inspection has a bound on the entries of the
+// engine that it looks at, and on how long its answer is printed.
+//
 // # What it won't do
 //
 // It doesn't judge who may do what: a request comes with the judgement, as a Refusal. It doesn't limit the
