@@ -68,6 +68,7 @@ var imports = map[string][]string{
 	"internal/example":                {},
 	"internal/e2e":                    {},
 	"internal/oracle":                 {},
+	"internal/histories":              {"internal/oracle", "github.com/anishathalye/porcupine"},
 	"bench": {
 		"bench/internal/report", "engine", "wsnet", "golang.org/x/sys/unix", "github.com/HdrHistogram/hdrhistogram-go",
 	},
