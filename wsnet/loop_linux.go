@@ -24,6 +24,7 @@ type loop struct {
 	ep       int
 	acceptor *acceptor // of the first loop, until it stops listening; else nil
 	events   []unix.EpollEvent
+	ready    []unix.EpollEvent // of these, what is still to be served
 	slab
 	wheel  wheel
 	now    instant // read once a turn, after the wait
@@ -57,7 +58,16 @@ const (
 	dataInbox    = -2
 )
 
-const eventsPerTurn = 256
+const (
+	eventsAtOnce  = 1 << 12 // that the kernel is asked for
+	eventsPerTurn = 1 << 8  // that are served before tokens and deadlines are looked at
+	leavesPerTurn = 1 << 6  // of connections that the other side has ended
+)
+
+const (
+	toRead  = unix.EPOLLIN | unix.EPOLLRDHUP // what is watched for input
+	leaving = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
+)
 
 // yieldEvery is how often the loop waits, at some tens of microseconds each while it has work, before others get
 // their turn.
@@ -138,7 +148,7 @@ func (p *loops) start() {
 func newLoop(s *Server, index int, tr tricks) (*loop, error) {
 	l := &loop{
 		s: s, index: index, handler: s.opt.NewHandler(), up: newUpgrader(), sys: kernel{tr.lies},
-		events: make([]unix.EpollEvent, eventsPerTurn),
+		events: make([]unix.EpollEvent, eventsAtOnce),
 		buf:    make([]byte, readBytes+keepBytes),
 		cork:   make([]byte, 0, corkBytes+keepBytes),
 		now:    s.time.now(), lim: s.limit.Load(),
@@ -233,16 +243,34 @@ func (p *loops) close() {
 // run is the loop's goroutine.
 func (l *loop) run() {
 	for !l.closed {
-		n := l.wait()
-		l.now, l.lim = l.s.time.now(), l.s.limit.Load()
-		for i := range n {
-			l.event(&l.events[i])
+		if len(l.ready) == 0 {
+			l.ready = l.stayingFirst(l.events[:l.wait()])
 		}
+		l.now, l.lim = l.s.time.now(), l.s.limit.Load()
+		n := min(len(l.ready), eventsPerTurn)
+		for i := range n {
+			l.event(&l.ready[i])
+		}
+		l.ready = l.ready[n:]
 		l.readInbox()
 		l.passTime()
 		l.endTurn()
 	}
 	l.shutDown()
+}
+
+// stayingFirst puts the events of connections that the other side has ended behind all others, and leaves out those
+// that are too many: they come again, with what is new in front of them. So when a crowd leaves at once, who
+// stays doesn't wait until it has gone.
+func (l *loop) stayingFirst(events []unix.EpollEvent) []unix.EpollEvent {
+	staying := 0
+	for i := range events {
+		if events[i].Events&leaving == 0 {
+			events[i], events[staying] = events[staying], events[i]
+			staying++
+		}
+	}
+	return events[:min(len(events), staying+leavesPerTurn)]
 }
 
 // passTime does what has become due.
@@ -335,7 +363,7 @@ func (l *loop) adopt(s socket) {
 	c.heard, c.end = l.now, l.now.after(l.lim.HandshakeTimeout)
 	l.wheel.grow(slot)
 	l.wheel.set(slot, c.end)
-	if errno := l.sys.add(l.ep, s.fd, unix.EpollEvent{Events: unix.EPOLLIN, Fd: slot, Pad: int32(c.gen)}); errno != 0 {
+	if errno := l.sys.add(l.ep, s.fd, unix.EpollEvent{Events: toRead, Fd: slot, Pad: int32(c.gen)}); errno != 0 {
 		l.wheel.remove(slot)
 		l.give(slot)
 		l.cannotAccept(errno)

@@ -404,6 +404,40 @@ func TestPingsDueAtOnceDoNotHoldUpEvents(t *testing.T) {
 	})
 }
 
+// TestLeavingDoesNotHoldUpEvents has a crowd leave at once, some with a last word, in front of somebody who stays.
+func TestLeavingDoesNotHoldUpEvents(t *testing.T) {
+	gone, said, before := 0, 0, -1
+	s := serveCounted(t, spy{
+		message: func(c Conn, msg []byte) {
+			if string(msg) == "still" {
+				before = gone
+				c.Send(msg)
+			} else {
+				said++
+			}
+		},
+		closed: func(Conn, Reason) { gone++ },
+	})
+	ps, _ := s.crowd()
+	p := s.open()
+	s.begin(func() {
+		for i, leaver := range ps {
+			if i%2 == 0 {
+				leaver.send(text("bye"))
+			}
+			assert.NoError(t, leaver.Close())
+		}
+		p.send(text("still"))
+	})
+	p.wantText("still")
+	s.until("the others are gone", func() bool { return s.Stats().Sockets == 1 })
+	s.l.inbox.do(func() {
+		assert.LessOrEqual(t, before, leavesPerTurn)
+		assert.LessOrEqual(t, s.mostGone, leavesPerTurn)
+		assert.Equal(t, (crowd+1)/2, said, "nothing that was said is lost")
+	})
+}
+
 // TestStoppingDoesNotHoldUpEvents has a crowd without a request when accepting stops.
 func TestStoppingDoesNotHoldUpEvents(t *testing.T) {
 	s := serveCounted(t, spy{})

@@ -201,7 +201,7 @@ func (l *loop) watch(c *conn, slot int32, out, deaf bool) {
 	if deaf {
 		want |= flagDeaf
 	} else {
-		events |= unix.EPOLLIN
+		events |= toRead
 	}
 	if want != c.flags {
 		c.flags = want
