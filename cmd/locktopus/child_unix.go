@@ -9,7 +9,6 @@ import (
 	"os/signal"
 	"runtime"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -47,13 +46,14 @@ type child struct {
 	pid      int
 	status   unix.WaitStatus // once ended is closed
 	ended    chan struct{}   // closed when the leader has ended
+	stopped  chan struct{}   // receives when it was stopped at its terminal
 	terminal int             // the descriptor of the terminal that the group was given; -1: none
 }
 
 // startChild starts the command. The thread that does so must live as long as the command: on Linux the
 // kernel kills the command when that thread is gone, and with it when run is.
 func startChild(program string, args, env []string) (*child, error) {
-	ch := &child{ended: make(chan struct{}), terminal: foregroundTerminal()}
+	ch := &child{ended: make(chan struct{}), stopped: make(chan struct{}, 1), terminal: foregroundTerminal()}
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread is this goroutine's and ends with it
@@ -75,8 +75,7 @@ func startChild(program string, args, env []string) (*child, error) {
 	return ch, <-started
 }
 
-// wait returns when the leader has ended. A command that was stopped from its terminal stops us, too, so that
-// the shell which started us notices; its lock goes on for as long as its session's time.
+// wait returns when the leader has ended.
 func (ch *child) wait() {
 	for {
 		_, err := unix.Wait4(ch.pid, &ch.status, unix.WUNTRACED, nil)
@@ -85,17 +84,35 @@ func (ch *child) wait() {
 		case err != nil, !ch.status.Stopped():
 			return
 		case ch.terminal >= 0 && ch.status.StopSignal() != unix.SIGSTOP:
-			ch.suspend()
+			select {
+			case ch.stopped <- struct{}{}:
+			default:
+			}
 		}
 	}
 }
 
-// suspend stops us until the shell lets us go on, and the command with us.
+// suspend stops us until the shell lets us go on.
 func (ch *child) suspend() {
-	_ = unix.IoctlSetPointerInt(ch.terminal, unix.TIOCSPGRP, unix.Getpgrp())
-	_ = unix.Kill(0, unix.SIGSTOP)
+	goesOn := make(chan os.Signal, 1)
+	signal.Notify(goesOn, syscall.SIGCONT)
+	defer signal.Stop(goesOn)
+	ch.takeTerminalBack()
+	_ = unix.Kill(0, unix.SIGSTOP) // which takes effect a moment later
+	<-goesOn
+}
+
+// resume lets a command go on that was stopped.
+func (ch *child) resume() {
 	_ = unix.IoctlSetPointerInt(ch.terminal, unix.TIOCSPGRP, ch.pid)
 	_ = unix.Kill(-ch.pid, unix.SIGCONT)
+}
+
+// takeTerminalBack puts us in the foreground of the terminal where the group is.
+func (ch *child) takeTerminalBack() {
+	if ch.terminal >= 0 {
+		_ = unix.IoctlSetPointerInt(ch.terminal, unix.TIOCSPGRP, unix.Getpgrp())
+	}
 }
 
 // foregroundTerminal is the terminal on which we are in the foreground; -1: there is none.
@@ -122,24 +139,6 @@ func (ch *child) terminate() {
 }
 
 func (ch *child) kill() { _ = unix.Kill(-ch.pid, unix.SIGKILL) }
-
-// clear ends what the command has left behind in its group and returns when there is nothing.
-func (ch *child) clear(grace time.Duration) {
-	if ch.terminal >= 0 {
-		_ = unix.IoctlSetPointerInt(ch.terminal, unix.TIOCSPGRP, unix.Getpgrp())
-	}
-	if ch.gone() {
-		return
-	}
-	ch.terminate()
-	deadline := time.Now().Add(grace)
-	for pause := time.Millisecond; !ch.gone(); pause = min(2*pause, 50*time.Millisecond) {
-		if time.Now().After(deadline) {
-			ch.kill()
-		}
-		time.Sleep(pause)
-	}
-}
 
 // gone says whether nobody is left in the group. Those that have ended and were left to us are buried first.
 func (ch *child) gone() bool {

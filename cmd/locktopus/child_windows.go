@@ -5,7 +5,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"syscall"
-	"time"
 )
 
 type incomingSignals struct{ c chan os.Signal }
@@ -29,8 +28,9 @@ func signalNumber(s os.Signal) int {
 
 // child is the command. Windows has no process groups that could be ended: only the command itself is.
 type child struct {
-	cmd   *exec.Cmd
-	ended chan struct{}
+	cmd     *exec.Cmd
+	ended   chan struct{}
+	stopped chan struct{} // receives nothing
 }
 
 func startChild(program string, args, env []string) (*child, error) {
@@ -47,8 +47,11 @@ func startChild(program string, args, env []string) (*child, error) {
 }
 
 // pass does nothing: the console tells everybody who is attached to it.
-func (ch *child) pass(os.Signal)      {}
-func (ch *child) terminate()          { ch.kill() }
-func (ch *child) kill()               { _ = ch.cmd.Process.Kill() }
-func (ch *child) clear(time.Duration) {}
-func (ch *child) code() int           { return ch.cmd.ProcessState.ExitCode() }
+func (ch *child) pass(os.Signal)    {}
+func (ch *child) terminate()        { ch.kill() }
+func (ch *child) kill()             { _ = ch.cmd.Process.Kill() }
+func (ch *child) gone() bool        { return true }
+func (ch *child) suspend()          {}
+func (ch *child) resume()           {}
+func (ch *child) takeTerminalBack() {}
+func (ch *child) code() int         { return ch.cmd.ProcessState.ExitCode() }

@@ -29,9 +29,6 @@ const (
 	envPaths  = "LOCKTOPUS_PATHS"
 )
 
-// lostGrace is the most that a command gets to end once its lock is somebody else's already.
-const lostGrace = time.Second
-
 // runFlags are those of run.
 type runFlags struct {
 	dialFlags
@@ -73,7 +70,7 @@ func (p process) runCommand(args []string) int {
 }
 
 func (p process) parseRun(args []string) (*runFlags, error) {
-	f := &runFlags{ttl: 15 * time.Second, grace: 5 * time.Second}
+	f := &runFlags{ttl: 15 * time.Second}
 	before, command := splitCommand(args)
 	var wait, ttl, grace string
 	var faults []error
@@ -111,6 +108,9 @@ func (p process) parseRun(args []string) (*runFlags, error) {
 		if err := parseSpan(d.flag, d.text, d.value); err != nil {
 			return nil, err
 		}
+	}
+	if f.grace == 0 {
+		f.grace = min(5*time.Second, graceOf(f.ttl))
 	}
 	return f, f.check()
 }
@@ -155,7 +155,7 @@ func parseTextPath(text string) ([]string, error) {
 	return segments, err
 }
 
-// parsePermit reads PATH:N, or PATH:N:WEIGHT where the permit counts as several.
+// parsePermit reads PATH:N. What is before the last colon is the path.
 func parsePermit(text string) (client.Resource, error) {
 	at := strings.LastIndexByte(text, ':')
 	if at < 0 {
@@ -177,7 +177,7 @@ func (f *runFlags) check() error {
 		return errors.New("name at least one path: -w PATH, -r PATH or --permit PATH:N")
 	case f.try && f.wait > 0:
 		return errors.New("--try doesn't wait, so --wait has no meaning beside it")
-	case f.grace > f.ttl/3:
+	case f.grace > graceOf(f.ttl):
 		return fmt.Errorf("--grace (%v) must be a third of --ttl (%v) at most, or the command could not end before its lock does", f.grace, f.ttl)
 	}
 	if f.note != "" {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -14,71 +16,140 @@ func (p process) supervise(f *runFlags, program string, c *client.Client, lock *
 		fmt.Fprintf(p.stderr, "locktopus run: cannot execute %s: %v\n", f.command[0], bareError(err))
 		return exitCannotExecute
 	}
-	w := &wrapper{process: p, child: ch, lock: lock, grace: f.grace}
+	w := &wrapper{process: p, child: ch, lock: lock, grace: min(f.grace, graceOf(c.TTL()))}
 	w.watch(incoming)
-	ch.clear(f.grace)
-	if w.lost {
+	w.release()
+	if w.cause != nil {
 		fmt.Fprintf(p.stderr, "locktopus run: the lock was lost while the command was running: %s\n", said(w.cause))
 		return exitLost
 	}
 	return ch.code()
 }
 
+// graceOf is the most time to end that a command can have of a lock that lasts so long.
+func graceOf(ttl time.Duration) time.Duration { return ttl / 3 }
+
+const (
+	// lostGrace is the most that a command gets to end once its lock is somebody else's already.
+	lostGrace = time.Second
+	// killAhead is how much before the lock ends the command is killed.
+	killAhead = 100 * time.Millisecond
+	// releasePatience is how long the server's last word is waited for.
+	releasePatience = 2 * time.Second
+	// groupPause is how often it is looked whether the group is gone, or has to be killed again.
+	groupPause = 10 * time.Millisecond
+)
+
+var errUnheard = errors.New("the server has not been heard, and the lock is about to end")
+
 // wrapper watches a command and its lock.
 type wrapper struct {
 	process
-	child   *child
-	lock    *client.Lock
-	grace   time.Duration
-	lost    bool
-	cause   error
-	killing <-chan time.Time // nil: the command was not told to end
+	child  *child
+	lock   *client.Lock
+	grace  time.Duration
+	left   bool      // the command has ended, others of its group may not have
+	killAt time.Time // zero: the group was not told to end
+	cause  error     // why the lock was lost; nil: it was not
 }
 
-// watch returns when the command has ended. It passes signals on, and has the command end before the lock does.
+// watch returns when the command and its group are gone. It passes signals on, and has them end before the lock does.
 func (w *wrapper) watch(incoming *incomingSignals) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	over := w.lock.Done()
+	over, ended := w.lock.Done(), (<-chan struct{})(w.child.ended)
 	for {
 		select {
-		case <-w.child.ended:
-			return
+		case <-ended:
+			ended, w.left = nil, true
+			w.child.takeTerminalBack()
 		case s := <-incoming.c:
 			w.child.pass(s)
+		case <-w.child.stopped:
+			w.suspend()
 		case <-over:
 			over = nil
-			w.end(w.lock.Err(), min(w.grace, lostGrace))
-		case <-w.killing:
-			w.child.kill()
 		case <-timer.C:
-			if over != nil {
-				timer.Reset(w.look())
-			}
 		}
+		if w.left && w.child.gone() {
+			return
+		}
+		timer.Reset(w.tend(time.Now()))
 	}
 }
 
-// look says when to look again whether the lock's time comes to its end; if it does, the command is told to
-// end while there is still time to do so.
-func (w *wrapper) look() time.Duration {
-	left := w.lock.Deadline() - w.grace
-	if left > 0 {
-		return min(left, time.Second) // the clock may stand still while the machine sleeps
+// suspend stops us with a command that was stopped at its terminal, so that the shell which started us notices. Its
+// lock lasts for as long as its session then; if that was too long, the command must not go on.
+func (w *wrapper) suspend() {
+	w.child.suspend()
+	if w.lock.Err() == nil {
+		w.child.resume()
+		return
 	}
-	w.end(client.ErrDeadline, max(0, w.lock.Deadline()-lookAhead))
-	return time.Hour
+	w.lose(w.lock.Err(), 0)
+	w.child.kill()
 }
 
-// lookAhead is how much before the lock ends the command is killed.
-const lookAhead = 100 * time.Millisecond
-
-// end tells the command to end, and kills it after a while. A second cause leaves less time, not more.
-func (w *wrapper) end(cause error, patience time.Duration) {
-	if !w.lost {
-		w.lost, w.cause = true, cause
-		fmt.Fprintf(w.stderr, "locktopus run: ending the command: %s\n", said(cause))
-		w.child.terminate()
+// tend does what is due and says how long it may be until it must be called again.
+func (w *wrapper) tend(now time.Time) time.Duration {
+	left := w.lock.Deadline()
+	switch {
+	case w.cause != nil:
+	case left == 0:
+		w.lose(w.lock.Err(), min(w.grace, lostGrace))
+	case left <= w.grace:
+		w.lose(errUnheard, max(0, left-killAhead))
+	case w.left && w.killAt.IsZero():
+		w.end(w.grace)
 	}
-	w.killing = time.After(patience)
+	next := time.Second // the clock may stand still while the machine sleeps
+	if w.cause == nil {
+		next = min(next, left-w.grace)
+	}
+	if w.left {
+		next = min(next, groupPause)
+	}
+	if w.killAt.IsZero() {
+		return next
+	}
+	if now.Before(w.killAt) {
+		return min(next, w.killAt.Sub(now))
+	}
+	w.child.kill() // again and again: some may be born just now
+	return groupPause
+}
+
+// lose ends the group because of its lock.
+func (w *wrapper) lose(cause error, patience time.Duration) {
+	w.cause = cause
+	fmt.Fprintf(w.stderr, "locktopus run: ending the command: %s\n", said(cause))
+	w.end(patience)
+}
+
+// end tells the group to end, and has it killed after a while. A second reason leaves less time, not more.
+func (w *wrapper) end(patience time.Duration) {
+	at := time.Now().Add(patience)
+	if w.killAt.IsZero() {
+		w.killAt = at
+		if patience > 0 {
+			w.child.terminate()
+		}
+	} else if at.Before(w.killAt) {
+		w.killAt = at
+	}
+}
+
+// release gives the lock up. It may turn out that it was lost a moment ago, while the command was running.
+func (w *wrapper) release() {
+	if w.cause != nil {
+		return
+	}
+	if w.cause = w.lock.Err(); w.cause != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), releasePatience)
+	defer cancel()
+	if lost, ok := errors.AsType[*client.LostError](w.lock.Release(ctx)); ok {
+		w.cause = lost
+	}
 }

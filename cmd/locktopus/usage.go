@@ -155,7 +155,8 @@ their end while the command runs, it is ended before: SIGTERM, and then SIGKILL.
   --wait DURATION        how long to wait (default: for ever)
   --try                  don't wait
   --ttl DURATION         how long the locks last when the server can't be reached (default 15s)
-  --grace DURATION       between SIGTERM and SIGKILL; at most a third of --ttl (default 5s)
+  --grace DURATION       between SIGTERM and SIGKILL; at most a third of --ttl (default 5s, or
+                         that third)
   --note TEXT            shown to people who look at the locks
   --name TEXT            what they see as the one who holds them
   --url URL              ws://HOST:PORT/v2?namespace=NAME, or wss://; without it LOCKTOPUS_URL of
