@@ -71,6 +71,36 @@ func (e *Engine) Ahead(h Handle, most int) (n int, more bool, err error) {
 	return n, !complete, nil
 }
 
+// Waited says whether anybody may wait for a request to be released. If it is false, nobody does: that is
+// certain, and found out by a look at each of its entries and permits.
+func (e *Engine) Waited(h Handle) bool {
+	q := e.living(h)
+	if q == nil {
+		return false
+	}
+	if e.upgrades > 0 {
+		return true // they wait in no list
+	}
+	for i := q.entries; i != 0; {
+		en := e.entries.at(i)
+		n := e.nodes.at(en.node)
+		for _, c := range conflicts[en.mode()%modes] {
+			if n.lists[c%modes].wait != 0 {
+				return true
+			}
+		}
+		i = en.sibling
+	}
+	for i := e.firstPermit(q); i != 0; {
+		p := e.permits.at(i)
+		if e.extras.at(e.nodes.at(p.node).extra).wait != 0 {
+			return true
+		}
+		i = p.sibling
+	}
+	return false
+}
+
 // others calls f for each request that is in the way of another one, until it counts, and until so many do. False:
 // it didn't come to the end.
 func (e *Engine) others(r uint32, q *request, most int, looks *int, f func(obstacle) bool) bool {

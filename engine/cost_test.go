@@ -437,8 +437,10 @@ func firstBlockers(t *testing.T, n int) (c calls) {
 // everybody is a party of its own and waits for its last request.
 type everybody struct{ last Handle }
 
-func (everybody) Party(owner uint64) uint64                     { return owner }
-func (p everybody) Waiting(_ uint64, handles []Handle) []Handle { return append(handles, p.last) }
+func (everybody) Party(owner uint64) uint64 { return owner }
+func (p everybody) Waiting(_ uint64, _ Handle, handles []Handle) []Handle {
+	return append(handles, p.last)
+}
 
 func soughtBeside(t *testing.T, n int) (c calls) {
 	e := holding(t, n)

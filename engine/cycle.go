@@ -13,8 +13,9 @@ type Parties interface {
 	// for long, and is in no cycle.
 	Party(owner uint64) uint64
 	// Waiting appends the requests of a party that wait, and those whose upgrades are pending. Others
-	// do no harm.
-	Waiting(party uint64, dst []Handle) []Handle
+	// do no harm. One is the request of the party that led to it: for those who have no other. It is zero for
+	// the party that Cycle is called for.
+	Waiting(party uint64, one Handle, dst []Handle) []Handle
 }
 
 // Wait is a part of a cycle: a request that waits, and whom it waits for.
@@ -123,7 +124,7 @@ func (s *search) visit(name uint64, from arc) {
 	place := s.number.at(name)
 	if *place == 0 {
 		first := uint32(len(s.handles))
-		s.handles = s.who.Waiting(name, s.handles)
+		s.handles = s.who.Waiting(name, s.leader(from), s.handles)
 		s.parties = append(s.parties, party{name: name, from: from, first: first, last: uint32(len(s.handles))})
 		*place = uint32(len(s.parties))
 	}
@@ -133,6 +134,15 @@ func (s *search) visit(name uint64, from arc) {
 	}
 	p.reached, p.from = true, from
 	s.order = append(s.order, *place-1)
+}
+
+// leader is the request that led to a party; zero: it is the first one.
+func (s *search) leader(from arc) Handle {
+	r := from.by.request
+	if r == 0 {
+		return 0
+	}
+	return handleOf(r, s.e.requests.at(r).seq)
 }
 
 // spread looks at what holds up the parties that were reached, one after the other.

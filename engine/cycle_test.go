@@ -48,7 +48,7 @@ type parties map[uint64][]engine.Handle
 
 func (parties) Party(owner uint64) uint64 { return owner }
 
-func (p parties) Waiting(party uint64, dst []engine.Handle) []engine.Handle {
+func (p parties) Waiting(party uint64, _ engine.Handle, dst []engine.Handle) []engine.Handle {
 	return append(dst, p[party]...)
 }
 

@@ -21,6 +21,9 @@ type Stats struct {
 // Bytes is Stats.Bytes alone, for whoever adds it up over many engines with every call.
 func (e *Engine) Bytes() int64 { return e.liveBytes() }
 
+// Waiting is how many requests wait, and upgrades.
+func (e *Engine) Waiting() int { return e.requests.live() - e.acquired + e.upgrades }
+
 // Stats counts without looking at requests; Capacity costs a step per 1024 items of memory.
 func (e *Engine) Stats() Stats {
 	s := Stats{

@@ -44,17 +44,29 @@ type Changed struct {
 // Errors: ErrStale, ErrNotAcquired, ErrUpgrading, *OverlapError, or a *RequestError about memory.
 // They change nothing.
 func (e *Engine) Upgrade(h Handle) (out Changed, err error) {
+	out, _, err = e.UpgradeUnless(h, func() bool { return false })
+	return out, err
+}
+
+// UpgradeUnless is an upgrade that somebody has a say in. Before it may come true, while it is pending, no is
+// asked, unless there is nothing to upgrade; it may ask the engine for answers about requests, and change
+// nothing. If it is true, the upgrade is cancelled: that is as if nobody had asked for it.
+func (e *Engine) UpgradeUnless(h Handle, no func() bool) (out Changed, cancelled bool, err error) {
 	r, q, err := e.changeable(h)
 	if err != nil {
-		return out, err
+		return out, false, err
 	}
 	out.Owner, out.Seq = q.owner, q.seq
 	e.begin()
 	e.gather(q)
 	if reads, err := e.checkUpgrade(r, q); err != nil {
-		return Changed{}, err
+		return Changed{}, false, err
 	} else if reads > 0 {
 		e.claim(r, q)
+		if no() {
+			out, err = e.CancelUpgrade(h)
+			return out, true, err
+		}
 		e.tryUpgrade(r, q)
 		for i := range e.grants {
 			e.issue(&e.grants[i], q)
@@ -63,7 +75,7 @@ func (e *Engine) Upgrade(h Handle) (out Changed, err error) {
 	}
 	out.Pending = q.flags&upgrading != 0
 	out.Token, out.More = e.token(q), e.More()
-	return out, nil
+	return out, false, nil
 }
 
 // CancelUpgrade gives a pending upgrade up. The lock stays as it was before. What waited for the

@@ -70,6 +70,9 @@ func (t *Twin) askOf(h engine.Handle, r *Request) error {
 	if err := t.reads(h, r); err != nil {
 		return err
 	}
+	if err := t.waited(r); err != nil {
+		return err
+	}
 	v, err := t.Engine.Look(h)
 	if err != nil {
 		return err
@@ -92,6 +95,16 @@ func (t *Twin) reads(h engine.Handle, r *Request) error {
 	for _, w := range r.newWrites() {
 		if !slices.ContainsFunc(got, func(b engine.Resource) bool { return samePath(w.Path, b.Path) }) {
 			return fmt.Errorf("reads of %d: got %v, without %v", r.Seq, FormatResources(got), w)
+		}
+	}
+	return nil
+}
+
+// waited checks that nobody is in a request's way of whom it is said that nobody waits for him.
+func (t *Twin) waited(r *Request) error {
+	for _, o := range t.Model.Blockers(r) {
+		if !t.Engine.Waited(t.handleOf(o)) {
+			return fmt.Errorf("%d waits for %d, for which it is said that nobody does", r.Seq, o.Seq)
 		}
 	}
 	return nil
@@ -187,7 +200,10 @@ type asked struct{ t *Twin }
 
 func (asked) Party(owner uint64) uint64 { return party(owner) }
 
-func (a asked) Waiting(name uint64, dst []engine.Handle) []engine.Handle {
+func (a asked) Waiting(name uint64, one engine.Handle, dst []engine.Handle) []engine.Handle {
+	if one != 0 && !slices.ContainsFunc(a.t.requests, func(r *Request) bool { return r != nil && party(r.Owner) == name && a.t.handleOf(r) == one }) {
+		panic("enginetest: that one isn't the party's")
+	}
 	for i, r := range a.t.requests {
 		if r != nil && party(r.Owner) == name && (!r.Acquired || r.Upgrading) {
 			dst = append(dst, a.t.handles[i])

@@ -145,3 +145,29 @@ func BenchmarkInspect(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkDeadlockSearch measures a request that waits behind very many while somebody waits for another lock of its
+// party, so that a deadlock is looked for until there have been too many steps.
+func BenchmarkDeadlockSearch(b *testing.B) {
+	for _, waiters := range []int{10, 1000, 100_000} {
+		b.Run(fmt.Sprintf("waiters=%d", waiters), func(b *testing.B) {
+			w := newWorld(b, Defaults)
+			for range waiters {
+				s, at := w.open(wire.V2None)
+				w.do(s, at, lockRequest(1, write("group", "x")))
+			}
+			s, at := w.open(wire.V2None)
+			w.do(s, at, lockRequest(1, write("group", "mine")))
+			other, atOther := w.open(wire.V2None)
+			w.do(other, atOther, lockRequest(1, write("group", "mine")))
+			id := uint64(1)
+			b.ReportAllocs()
+			for b.Loop() {
+				id++
+				w.do(s, at, lockRequest(id, write("group", "x")))
+				id++
+				w.do(s, at, request(wire.V2Release, id, id-1))
+			}
+		})
+	}
+}

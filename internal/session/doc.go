@@ -54,6 +54,14 @@
 //   - What a watch was told at first, and then each change that follows, make up what an inspection of its path
 //     tells, once it was given all of them (Effects.More). An attachment is told no change of before it began.
 //   - Of a lock nobody is told paths that don't lie at, below or above the one that he looks at.
+//   - No party is in a deadlock, as engine.Cycle defines it. One can come about in two ways only. A new request
+//     waits: nobody waits for it yet, as it is the youngest, so that it is looked for from there, and not from
+//     what else its party waits for. An upgrade begins, which goes ahead of others: they may come to wait for
+//     its party, also if it comes true at once, so that it is looked for from all that the party waits for, and
+//     before it comes true. Either is refused if it closes one, and also if that isn't found out in so many
+//     steps. A lock that is had at once, a grant, an end, or a downgrade makes nobody wait for anybody whom he
+//     hasn't waited for before. A lock that is about to end, as its session or attachment is gone, is nobody's
+//     any more.
 //   - Who is in the way is told once, to the attachment that is there, and as far as the messages have room.
 //   - When no session is left, no memory is held for any.
 //
@@ -61,8 +69,10 @@
 //
 // Lock, release and renew cost a search among the session's own locks, some steps per timer, and what the
 // engine takes; they allocate nothing in a steady state. A lock that has to wait counts those ahead of it
-// besides, up to a hundred; more would cost more than all the rest. A session is heard without touching a timer. Long
-// work (a session that ends with very many locks, very many timers at once, very many grants) is cut in
+// besides, up to a hundred; more would cost more than all the rest. A deadlock is looked for only if somebody
+// waits for another lock of the same party; that is asked first, and costs a look at each of them, up to a
+// bound, and nothing where the party has no other. A session is heard without touching a timer. Long work (a
+// session that ends with very many locks, very many timers at once, very many grants) is cut in
 // slices: Effects.More asks for another Tick.
 //
 // Watches cost nothing while there are none, and a look-up per length of a watched path where a lock concerns none.
@@ -73,6 +83,6 @@
 // # What it won't do
 //
 // It doesn't judge who may do what: a request comes with the judgement, as a Refusal. It doesn't limit the
-// number of sessions, nor memory: it tells how much there is. It knows nothing of durability. It looks for
-// no deadlocks: parties are counted and nothing more.
+// number of sessions, nor memory: it tells how much there is. It knows nothing of durability. It sees no
+// deadlock over what isn't in its engine: other namespaces, or what clients wait for elsewhere.
 package session

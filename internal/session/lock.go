@@ -7,23 +7,24 @@ import (
 
 // lock is one request for a set of paths, from when it is in the engine until it has ended.
 type lock struct {
-	id, token  uint64 // the token is zero while it waits
-	party      uint64
-	handle     engine.Handle
-	seq        uint64 // the engine's
-	since      int64  // when it came into its state
-	lease      int64  // in milliseconds; wire.V2None: it has none
-	leaseEnd   int64  // while it is acquired; never: it has no lease
-	waitEnd    int64  // while it waits, or its upgrade
-	session    uint32 // slot
-	timer      uint32 // place in timers
-	next, prev uint32 // in a queue of the session's, while it waits
-	note       uint32
-	state      wire.V2State // V2Enqueued, V2Acquired or V2Upgrading
-	upgrade    uint64       // id of the request for its last upgrade
-	changed    wire.V2State // what became of that, or of its last downgrade
-	leave      bool         // it leaves the queue when the attachment is gone
-	permits    bool         // it has slots once it is acquired
+	id, token uint64 // the token is zero while it waits
+	handle    engine.Handle
+	seq       uint64 // the engine's
+	since     int64  // when it came into its state
+	lease     int64  // in milliseconds; wire.V2None: it has none
+	leaseEnd  int64  // while it is acquired; never: it has no lease
+	waitEnd   int64  // while it waits, or its upgrade
+	upgrade   uint64 // id of the request for its last upgrade
+	session   uint32 // slot
+	timer     uint32 // place in timers
+	party     uint32
+	inParty   links // among those that are held or those that wait
+	inLeavers links // while it waits
+	note      uint32
+	state     wire.V2State // V2Enqueued, V2Acquired or V2Upgrading
+	changed   wire.V2State // what became of its last upgrade, or of its last downgrade
+	leave     bool         // it leaves the queue when the attachment is gone
+	permits   bool         // it has slots once it is acquired
 }
 
 // Sessions' locks are owners with an empty lower half.
@@ -47,51 +48,6 @@ func (sp *Space) acquired(i uint32, l *lock, token uint64) {
 		l.leaseEnd = after(sp.now, l.lease)
 	}
 	sp.setTimer(i, l)
-}
-
-// queue is a list of a session's locks that wait, in the order in which they began to.
-type queue struct{ head, tail uint32 }
-
-// queueOf is the list that a lock that waits is on: those that leave without an attachment have their own.
-func (s *Session) queueOf(l *lock) *queue {
-	if l.leave && l.state == wire.V2Enqueued {
-		return &s.leavers
-	}
-	return &s.waiting
-}
-
-// waits puts a lock on its list.
-func (sp *Space) waits(s *Session, i uint32, l *lock) {
-	if l.state == wire.V2Enqueued {
-		s.queued++
-	}
-	q := s.queueOf(l)
-	l.prev, l.next = q.tail, 0
-	if l.prev == 0 {
-		q.head = i
-	} else {
-		sp.locks.at(l.prev).next = i
-	}
-	q.tail = i
-}
-
-// waitsNot takes it off.
-func (sp *Space) waitsNot(s *Session, l *lock) {
-	if l.state == wire.V2Enqueued {
-		s.queued--
-	}
-	q := s.queueOf(l)
-	if l.prev == 0 {
-		q.head = l.next
-	} else {
-		sp.locks.at(l.prev).next = l.next
-	}
-	if l.next == 0 {
-		q.tail = l.prev
-	} else {
-		sp.locks.at(l.next).prev = l.prev
-	}
-	l.next, l.prev = 0, 0
 }
 
 // told is what a grant is called.
@@ -123,24 +79,30 @@ func (sp *Space) takeUp(g *engine.Grant) {
 	}
 	l := sp.locks.at(i)
 	s := sp.table[l.session]
-	if s.state != living || s.leaving && l.leave && l.state == wire.V2Enqueued {
+	if s.state != living || s.goes(l) {
 		return // its end is only a matter of time, and nobody is told that it has begun
 	}
-	sp.waitsNot(s, l)
+	sp.delist(s, l)
 	if g.Upgrade {
 		sp.upgraded(i, l, g.Token)
 	} else {
 		sp.acquired(i, l, g.Token)
 	}
+	sp.enlist(s, i, l)
 	sp.tell(s, event{lock: l.id, token: l.token, state: told[g.Upgrade]}, nil)
 }
 
-// drop ends a lock: it leaves the engine, which may grant others, and its record is kept for retries.
+// drop ends a lock, and its record is kept for retries.
 func (sp *Space) drop(s *Session, i uint32, l *lock, end wire.V2State) {
 	s.kept.add(record{id: l.id, state: end}, sp.limits.Answers)
 	if end != wire.V2Unavailable && end != wire.V2Deadlock { // nobody was told that it had begun
 		sp.changed(wire.V2HasEnded, l.handle, end)
 	}
+	sp.undo(s, i, l)
+}
+
+// undo takes a lock out of the engine, which may grant others.
+func (sp *Space) undo(s *Session, i uint32, l *lock) {
 	released, err := sp.engine.Release(l.handle)
 	if err != nil {
 		panic("session: a lock is not in its engine: " + err.Error())
@@ -151,12 +113,10 @@ func (sp *Space) drop(s *Session, i uint32, l *lock, end wire.V2State) {
 
 // forget takes a lock's record away.
 func (sp *Space) forget(s *Session, i uint32, l *lock) {
-	if l.state != wire.V2Acquired {
-		sp.waitsNot(s, l)
-	}
+	sp.delist(s, l)
 	sp.timers.set(timer{due: never, what: ref(i)})
 	s.roster.remove(l.id)
-	s.leaveParty(l.party)
+	sp.unjoin(s, l)
 	sp.dropNote(l.note)
 	sp.locks.free(i)
 }

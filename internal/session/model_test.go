@@ -534,11 +534,35 @@ func (m *model) lock(s *mSession, r *Request) {
 		l.wait = m.now + r.WaitMS
 	}
 	s.alive = append(s.alive, l)
+	if m.deadlocked(s, l) {
+		m.locks.Release(request)
+		s.alive = s.alive[:len(s.alive)-1]
+		m.keep(s, mRecord{id: r.ID, state: "deadlock"})
+		m.tell(s.conn, `{"id":%d,"state":"deadlock","cycle":[]}`, r.ID)
+		return
+	}
 	m.enqueued(s, l)
 }
 
 func (m *model) enqueued(s *mSession, l *mLock) {
 	m.tell(s.conn, `{"id":%d,"state":"enqueued","ahead":%d}`, l.id, len(m.locks.Blockers(l.request)))
+}
+
+// deadlocked says whether a lock's party is in a deadlock.
+func (m *model) deadlocked(s *mSession, l *mLock) bool {
+	return m.locks.Deadlocked(m.party(l.request), m.party)
+}
+
+// party is a number for whose a request is.
+func (m *model) party(r *enginetest.Request) uint64 {
+	for n, s := range m.sessions {
+		for _, l := range s.alive {
+			if l.request == r {
+				return uint64(n+1)<<32 | l.party
+			}
+		}
+	}
+	return r.Owner // a foreign one's
 }
 
 func (m *model) lockAgain(s *mSession, r *Request) {
@@ -612,8 +636,15 @@ func (m *model) upgrade(s *mSession, l *mLock, r *Request) {
 		m.no(s, r.ID, "upgrade_conflict")
 		return
 	}
+	atOnce := m.locks.MayUpgrade(l.request)
+	if l.request.Upgrading && (atOnce || r.WaitMS != 0) && m.deadlocked(s, l) {
+		l.request.Upgrading = false
+		m.keep(s, mRecord{id: r.ID, error: "deadlock"})
+		m.tell(s.conn, `{"id":%d,"lock":%d,"error":"deadlock","cycle":[]}`, r.ID, r.Lock)
+		return
+	}
 	l.upgrade = r.ID
-	if l.request.Upgrading && m.locks.MayUpgrade(l.request) {
+	if l.request.Upgrading && atOnce {
 		m.locks.FinishUpgrade(l.request)
 		m.locks.Issue(nil, []*enginetest.Request{l.request})
 	}

@@ -30,27 +30,32 @@ func (sp *Space) lock(s *Session, r *Request) {
 	}
 	l := sp.locks.at(i)
 	*l = lock{
-		id: r.ID, party: r.Party, handle: placed.Handle, seq: placed.Seq, since: sp.now, lease: r.LeaseMS, leaseEnd: never,
+		id: r.ID, handle: placed.Handle, seq: placed.Seq, since: sp.now, lease: r.LeaseMS, leaseEnd: never,
 		session: s.slot, note: sp.keepNote(clean(r.Note)), state: wire.V2Enqueued, leave: r.Leave, permits: hasPermits(r.Wanted),
 	}
 	s.roster.add(l.id, i)
-	s.joinParty(l.party)
+	sp.join(s, l, r.Party)
 	if placed.Acquired {
 		sp.acquired(i, l, placed.Token)
+		sp.enlist(s, i, l)
 		sp.describe(sp.fx.answer(r.ID, 0, 0), l)
 		sp.changed(wire.V2WasAcquired, l.handle, wire.V2NoState)
 		return
 	}
 	l.waitEnd = sp.limits.wait(sp.now, r.WaitMS)
-	sp.waits(s, i, l)
+	sp.enlist(s, i, l)
 	sp.enqueued(s, i, l)
 }
 
-// enqueued answers a request that can't be granted now: it waits, unless its time is over at once.
+// enqueued answers a request that can't be granted now: it waits, unless its time is over at once, or it
+// would wait for ever.
 func (sp *Space) enqueued(s *Session, i uint32, l *lock) {
 	if l.waitEnd <= sp.now {
 		sp.fx.answer(l.id, 0, wire.V2Unavailable).Blockers = sp.inTheWay(l, &sp.fx.copies)
 		sp.drop(s, i, l, wire.V2Unavailable)
+		return
+	}
+	if sp.refuseDeadlock(s, i, l) {
 		return
 	}
 	sp.setTimer(i, l)

@@ -45,12 +45,12 @@ type Session struct {
 
 	lastID  uint64
 	roster  roster
-	waiting queue
-	leavers queue
-	queued  int // locks that aren't acquired
+	leavers queue // locks that don't wait without an attachment
+	queued  int   // locks that aren't acquired
 	watches []*watch
 	places  places
-	parties map[uint64]int // of its locks by their parties, but for party 0
+	own     uint32            // the party of locks without a number; 0: there was none yet
+	parties map[uint64]uint32 // the others that have locks, by their numbers
 	kept    records
 	events  events
 	told    uint64 // the last event that the attachment was told
@@ -353,11 +353,14 @@ func (sp *Space) leave(s *Session) {
 	s.state = over
 	sp.wake(s)
 	sp.size -= s.size
+	if s.own != 0 {
+		sp.parties.free(s.own)
+	}
 	sp.table[s.slot] = nil
 	sp.seats = append(sp.seats, s.slot)
 	if sp.count--; sp.count == 0 {
 		sp.byID, sp.table, sp.seats = nil, nil, nil
-		sp.locks, sp.notes, sp.timers.heap = slab[lock]{}, slab[block]{}, nil
+		sp.locks, sp.notes, sp.parties, sp.timers.heap = slab[lock]{}, slab[block]{}, slab[party]{}, nil
 	}
 }
 
@@ -375,25 +378,5 @@ func (sp *Space) weigh(s *Session) {
 
 // Bytes is the memory that sessions take, beside the engine's for their locks.
 func (sp *Space) Bytes() int64 {
-	return sp.size + sp.watched.bytes() + sp.locks.bytes() + sp.notes.bytes() + int64(cap(sp.timers.heap))*int64(unsafe.Sizeof(timer{}))
-}
-
-// joinParty and leaveParty count locks of parties.
-func (s *Session) joinParty(party uint64) {
-	if party == 0 {
-		return
-	}
-	if s.parties == nil {
-		s.parties = map[uint64]int{}
-	}
-	s.parties[party]++
-}
-
-func (s *Session) leaveParty(party uint64) {
-	if party == 0 {
-		return
-	}
-	if s.parties[party]--; s.parties[party] == 0 {
-		delete(s.parties, party)
-	}
+	return sp.size + sp.watched.bytes() + sp.locks.bytes() + sp.notes.bytes() + sp.parties.bytes() + int64(cap(sp.timers.heap))*int64(unsafe.Sizeof(timer{}))
 }

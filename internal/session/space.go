@@ -19,6 +19,7 @@ type Space struct {
 
 	locks   slab[lock]
 	notes   slab[block]
+	parties slab[party]
 	timers  timers
 	watched watched
 	ending  []*Session // their locks are given up, first come first served
@@ -30,6 +31,7 @@ type Space struct {
 	fx      *Effects
 	caller  *Session // whose attachment it is; nil: nobody's
 	granted int      // by the engine
+	waiters waiters
 
 	behind bool  // the engine has work left over
 	size   int64 // of what sessions keep, see Bytes

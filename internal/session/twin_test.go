@@ -2,7 +2,6 @@ package session
 
 import (
 	"fmt"
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -249,6 +248,9 @@ func (w *twin) receive(c *conn) {
 				require.Equal(w.t, max(c.event+1, m.Event), m.Event, "%s", w)
 				c.event = m.Event
 			}
+			if m.Cycle != nil {
+				w.checkCycle(c, m.Cycle)
+			}
 			c.hear(string(wire.AppendV2(nil, unworded(&m))), last)
 		}
 		c.gone = c.gone || fx.Close != 0
@@ -279,6 +281,9 @@ func unworded(m *wire.V2Message) *wire.V2Message {
 	for i := range m.Blockers {
 		m.Blockers[i].Type, m.Blockers[i].Path = 0, nil // one of several, perhaps
 	}
+	if m.Cycle != nil {
+		m.Cycle = m.Cycle[:0]
+	}
 	if len(m.Blockers) == mostBlockers {
 		m.Blockers = m.Blockers[:0] // and these, too
 	}
@@ -287,6 +292,22 @@ func unworded(m *wire.V2Message) *wire.V2Message {
 		slices.SortFunc(m.Locks[i].Resources, compareShown)
 	}
 	return m
+}
+
+// checkCycle checks that a cycle is one of living locks, the last of which is the client's own.
+func (w *twin) checkCycle(c *conn, cycle []wire.V2Blocker) {
+	require.GreaterOrEqual(w.t, len(cycle), 2, "%s", w)
+	for i, b := range cycle {
+		if string(b.Session) == "v1" {
+			require.Less(w.t, i, len(cycle)-1, "%s", w)
+			continue
+		}
+		s := w.space.Find(string(b.Session))
+		require.NotNil(w.t, s, "%s\n%s", b.Session, w)
+		_, ok := w.space.Handle(s, b.Lock)
+		require.True(w.t, ok, "%d\n%s", b.Lock, w)
+		require.True(w.t, i < len(cycle)-1 || s == c.session, "%s", w)
+	}
 }
 
 func (c *conn) hear(text, last string) {
@@ -427,14 +448,14 @@ func broken(sp *Space) (rules []string) {
 			rules = append(rules, rule)
 		}
 	}
-	seen, waiting, timed := 0, 0, 0
+	seen, timed, known := 0, 0, 0
 	for slot, s := range sp.table {
 		if s == nil {
 			continue
 		}
 		must(uint32(slot) == s.slot, "a session knows its slot")
 		must((s.state == living) == (sp.byID[s.id] == s), "those that live are found")
-		parties, last, queued := map[uint64]int{}, uint64(0), 0
+		last := uint64(0)
 		for _, e := range s.roster.list {
 			must(e.id > last, "ids increase")
 			last = e.id
@@ -445,15 +466,6 @@ func broken(sp *Space) (rules []string) {
 			l := sp.locks.at(e.lock)
 			must(e.id == l.id && s.slot == l.session, "a lock is its session's")
 			must((l.state == wire.V2Enqueued) == (l.token == 0), "what is acquired has a token")
-			if l.party != 0 {
-				parties[l.party]++
-			}
-			if l.state != wire.V2Acquired {
-				waiting++
-			}
-			if l.state == wire.V2Enqueued {
-				queued++
-			}
 			if l.timer != 0 {
 				timed++
 				t := sp.timers.heap[l.timer-1]
@@ -462,17 +474,7 @@ func broken(sp *Space) (rules []string) {
 				must(l.end() == never, "what ends has a timer")
 			}
 		}
-		must(maps.Equal(parties, s.parties), "parties are counted")
-		must(queued == s.queued, "requests that wait are counted")
-		for _, q := range []queue{s.waiting, s.leavers} {
-			before := uint32(0)
-			for i := q.head; i != 0; i = sp.locks.at(i).next {
-				waiting--
-				must(before == sp.locks.at(i).prev, "a queue is linked both ways")
-				before = i
-			}
-			must(before == q.tail, "a queue knows its tail")
-		}
+		known += brokenParties(sp, s, must)
 		must(s.told <= s.events.last, "nothing is told that hasn't happened")
 		if s.attachment == 0 || s.told == s.events.last {
 			must(s.events.count <= sp.limits.Events, "events are bounded")
@@ -482,12 +484,59 @@ func broken(sp *Space) (rules []string) {
 		}
 	}
 	must(sp.locks.live == seen, "locks are on rosters")
-	must(waiting == 0, "what waits is in a queue")
+	must(sp.parties.live == known, "parties are sessions'")
 	must(len(sp.timers.heap) == timed, "timers have something to end")
 	for i := 1; i < len(sp.timers.heap); i++ {
 		must(!sp.timers.before(&sp.timers.heap[i], &sp.timers.heap[(i-1)/4]), "timers are a heap")
 	}
 	return rules
+}
+
+// brokenParties looks at a session's parties, and counts them.
+func brokenParties(sp *Space, s *Session, must func(bool, string)) (known int) {
+	counts, queued, leavers := map[uint32]int{}, 0, 0
+	for _, e := range s.roster.list {
+		if e.lock == 0 {
+			continue
+		}
+		l := sp.locks.at(e.lock)
+		counts[l.party]++
+		if l.state == wire.V2Enqueued {
+			queued++
+			if l.leave {
+				leavers++
+			}
+		}
+	}
+	must(queued == s.queued, "requests that wait are counted")
+	must(leavers == listed(sp, s.leavers, inLeavers, must, func(l *lock) bool { return l.leave && l.state == wire.V2Enqueued }), "leavers are listed")
+	for i, count := range counts {
+		p := sp.parties.at(i)
+		must(i == s.own && p.number == 0 || i == s.parties[p.number] && p.number != 0, "a lock is in a party of its session")
+		held := listed(sp, p.held, inParty, must, func(l *lock) bool { return l.party == i && l.state == wire.V2Acquired })
+		waits := listed(sp, p.waiting, inParty, must, func(l *lock) bool { return l.party == i && l.state != wire.V2Acquired })
+		must(p.locks == count && held+waits == count && waits == p.waits, "parties know their locks")
+	}
+	for _, i := range s.parties {
+		must(counts[i] > 0, "parties have locks")
+	}
+	if s.own != 0 {
+		known++
+	}
+	return known + len(s.parties)
+}
+
+// listed counts the locks of a queue, all of which must fit.
+func listed(sp *Space, q queue, of func(*lock) *links, must func(bool, string), fits func(*lock) bool) (n int) {
+	before := uint32(0)
+	for i := q.head; i != 0; i = of(sp.locks.at(i)).next {
+		must(before == of(sp.locks.at(i)).prev, "a queue is linked both ways")
+		must(fits(sp.locks.at(i)), "a lock is in the queue where it belongs")
+		before = i
+		n++
+	}
+	must(before == q.tail, "a queue knows its tail")
+	return n
 }
 
 func lockRequest(id uint64, rs ...engine.Resource) Request {

@@ -45,9 +45,16 @@ func (sp *Space) upgrade(s *Session, r *Request, retry bool) {
 		sp.changedAgain(s, r, l)
 		return
 	}
-	changed, err := sp.engine.Upgrade(l.handle)
+	until := sp.limits.wait(sp.now, r.WaitMS)
+	changed, refused, err := sp.engine.UpgradeUnless(l.handle, func() bool {
+		return sp.refuseUpgrade(s, r, l, until > sp.now)
+	})
 	if err != nil {
 		sp.noUpgrade(s, r, err)
+		return
+	}
+	if refused {
+		sp.grant(changed.Grants, changed.More)
 		return
 	}
 	l.upgrade = r.ID
@@ -58,8 +65,8 @@ func (sp *Space) upgrade(s *Session, r *Request, retry bool) {
 		sp.grant(changed.Grants, changed.More)
 		return
 	}
-	l.state, l.waitEnd = wire.V2Upgrading, sp.limits.wait(sp.now, r.WaitMS)
-	sp.waits(s, i, l)
+	sp.move(s, i, l, wire.V2Upgrading)
+	l.waitEnd = until
 	sp.grant(changed.Grants, changed.More)
 	if l.waitEnd <= sp.now {
 		m := sp.no(s, r.ID, wire.V2NotNow, "the upgrade can't be had now; the lock is what it was")
@@ -95,8 +102,8 @@ func (sp *Space) upgraded(i uint32, l *lock, token uint64) {
 
 // takeBack ends an upgrade that waits. The lock stays as it was.
 func (sp *Space) takeBack(s *Session, i uint32, l *lock, how wire.V2State) {
-	sp.waitsNot(s, l)
-	l.state, l.waitEnd, l.changed = wire.V2Acquired, never, how
+	sp.move(s, i, l, wire.V2Acquired)
+	l.waitEnd, l.changed = never, how
 	sp.setTimer(i, l)
 	changed, err := sp.engine.CancelUpgrade(l.handle)
 	if err != nil {
