@@ -172,9 +172,10 @@ type Obstacle struct {
 }
 
 const (
-	sliceLocks    = 32      // that one look at a namespace shows
-	mostObstacles = 8       // that are told of a request
-	bytesOfLocks  = 1 << 20 // of paths, at which a page ends
+	sliceLocks    = 32        // that one look at a namespace shows
+	sliceBytes    = 256 << 10 // of paths, at which one look ends
+	bytesOfLocks  = 1 << 20   // of paths, at which a page ends; and of those in the way, from which on nobody is told of
+	mostObstacles = 8         // that are told of a request
 	sessionOfOld  = "v1"
 	unknownSince  = -1
 )
@@ -190,15 +191,18 @@ func (s *Server) AdminLocks(name string, path [][]byte, after string, most int) 
 	err = s.visit(name, func(ns *namespace) error {
 		bytes, more := 0, true
 		for more && len(locks) < most && bytes < bytesOfLocks {
-			var size int
-			locks, from, size, more = s.inspect(ns, path, from, min(sliceLocks, most-len(locks)), locks)
-			bytes += size
+			begun := len(locks)
+			locks, from, more = s.inspect(ns, path, from, min(sliceLocks, most-begun), locks)
+			for _, l := range locks[begun:] {
+				bytes += bytesOf(l.Resources...)
+			}
 		}
 		if more {
 			next = from.Text()
 		}
+		room := bytesOfLocks
 		for i := range locks {
-			s.obstacles(ns, &locks[i])
+			s.obstacles(ns, &locks[i], &room)
 		}
 		return nil
 	})
@@ -206,20 +210,24 @@ func (s *Server) AdminLocks(name string, path [][]byte, after string, most int) 
 }
 
 // inspect adds a slice of a page.
-func (s *Server) inspect(ns *namespace, path [][]byte, from engine.Cursor, most int, locks []LockInfo) (_ []LockInfo, next engine.Cursor, size int, more bool) {
+func (s *Server) inspect(ns *namespace, path [][]byte, from engine.Cursor, most int, locks []LockInfo) (_ []LockInfo, next engine.Cursor, more bool) {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
-	views, next, more := ns.engine.Inspect(path, from, most)
+	views, next, more := ns.engine.InspectWithin(path, from, most, sliceBytes)
 	for i := range views {
-		l := s.describe(ns, &views[i])
-		for _, r := range l.Resources {
-			for _, seg := range r.Path {
-				size += len(seg)
-			}
-		}
-		locks = append(locks, l)
+		locks = append(locks, s.describe(ns, &views[i]))
 	}
-	return locks, next, size, more
+	return locks, next, more
+}
+
+// bytesOf is about what resources take.
+func bytesOf(rs ...engine.Resource) (n int) {
+	for _, r := range rs {
+		for _, seg := range r.Path {
+			n += len(seg) + 4
+		}
+	}
+	return n
 }
 
 // describe copies what there is to know of a request. ns.mu is held.
@@ -268,9 +276,13 @@ func copied(r engine.Resource) engine.Resource {
 	return r
 }
 
-// obstacles adds who is in a request's way.
-func (s *Server) obstacles(ns *namespace, l *LockInfo) {
+// obstacles adds who is in a request's way, as long as there is room.
+func (s *Server) obstacles(ns *namespace, l *LockInfo, room *int) {
 	if l.State == wire.V2Acquired.String() {
+		return
+	}
+	if *room <= 0 {
+		l.More = true
 		return
 	}
 	ns.mu.Lock()
@@ -290,6 +302,7 @@ func (s *Server) obstacles(ns *namespace, l *LockInfo) {
 			o.Note, o.Since = who.Note, who.Since
 		}
 		l.WaitsFor = append(l.WaitsFor, o)
+		*room -= bytesOf(o.Has, o.Wants)
 	}
 }
 
@@ -421,7 +434,11 @@ func (s *Server) revoke(ns *namespace, h engine.Handle, why string) (info LockIn
 		s.finish(ns, &fx)
 		return info, err
 	}
-	if _, err := ns.releaseV1(s.now(), h, &fx); err != nil {
+	end := ns.releaseV1
+	if ns.space != nil {
+		end = ns.space.RevokeForeign
+	}
+	if _, err := end(s.now(), h, &fx); err != nil {
 		panic("server: a lock that is there can't be released: " + err.Error())
 	}
 	if ns.revoked == nil {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,6 +60,28 @@ func TestAdministratorsSeeHoldersAndWhoWaitsForWhom(t *testing.T) {
 	require.ErrorIs(t, err, ErrPlace)
 	_, _, err = n.s.AdminLocks("nobody", nil, "", 10)
 	require.ErrorIs(t, err, ErrNoNamespace)
+}
+
+// TestPagesOfLocksHaveASize: somebody with very long paths doesn't make them as long.
+func TestPagesOfLocksHaveASize(t *testing.T) {
+	n := newFake(testSettings(), nil)
+	c := n.connectV2(t)
+	c.greet(t, helloV2)
+	const many, long = 100, 60_000
+	for id := range many {
+		c.say(fmt.Sprintf(`{"op":"lock","id":%d,"resources":[{"type":"write","path":["%s"]}]}`, id+1, strings.Repeat("x", long)))
+	}
+	locks, next, err := n.s.AdminLocks("n", nil, "", 1000)
+	require.NoError(t, err)
+	require.NotEmpty(t, next)
+	require.LessOrEqual(t, len(locks), bytesOfLocks/long+sliceBytes/long+2)
+	told := 0
+	for _, l := range locks {
+		told += len(l.WaitsFor)
+		require.True(t, l.State == "acquired" || l.More || len(l.WaitsFor) > 0)
+	}
+	require.LessOrEqual(t, told, bytesOfLocks/(2*long)+mostObstacles)
+	require.Len(t, n.locksAt(t, 1000), many)
 }
 
 func TestAdministratorsPageThroughEverythingOnce(t *testing.T) {
@@ -228,6 +251,24 @@ func TestAdministratorsReleaseALockOfVersion1(t *testing.T) {
 			require.Zero(t, n.s.spaces.count())
 		})
 	}
+}
+
+// TestWatchersSeeThatALockOfVersion1WasTaken by an administrator, and once.
+func TestWatchersSeeThatALockOfVersion1WasTaken(t *testing.T) {
+	n := newFake(testSettings(), nil)
+	old, c := n.mustConnect(t, "namespace=n"), n.connectV2(t)
+	c.greet(t, helloV2)
+	old.say(writeA)
+	c.say(`{"op":"watch","id":1,"path":["a"]}`)
+	c.heard()
+	_, err := n.s.AdminRelease("n", "v1", 1, "on fire")
+	require.NoError(t, err)
+	n.deliver(0)
+	old.drop()
+	n.deliver(0)
+	require.Len(t, c.sent, 1)
+	require.Contains(t, c.sent[0], `"change":"ended"`)
+	require.Contains(t, c.sent[0], `"state":"revoked"`)
 }
 
 // TestAdministratorsReleaseAnAbandonedLock: its time comes all the same, and finds nothing to do.

@@ -28,7 +28,7 @@
 //	Detach         a connection is gone
 //	Tick           timers, and work that was left over; see Next and Effects.More
 //	Revoke, End    an administrator takes a lock, or a whole session
-//	LockForeign, ReleaseForeign, Take   locks of others in the same engine, such as v1's
+//	LockForeign, ReleaseForeign, RevokeForeign, Take   locks of others in the same engine, such as v1's
 //
 // An attachment is named by the caller's number for the connection, never 0. What is for the calling
 // attachment is in Effects.Messages, in the order in which it is to be sent. What is for others waits in

@@ -160,9 +160,18 @@ func (sp *Space) LockForeign(now int64, owner uint64, rs []engine.Resource, fx *
 
 // ReleaseForeign is engine.Release for a lock that isn't a session's. What it grants is in the effects.
 func (sp *Space) ReleaseForeign(now int64, h engine.Handle, fx *Effects) (engine.Released, error) {
+	return sp.endForeign(now, h, wire.V2Released, fx)
+}
+
+// RevokeForeign is the same for an administrator. Whoever the lock belongs to must be told by the caller.
+func (sp *Space) RevokeForeign(now int64, h engine.Handle, fx *Effects) (engine.Released, error) {
+	return sp.endForeign(now, h, wire.V2Revoked, fx)
+}
+
+func (sp *Space) endForeign(now int64, h engine.Handle, end wire.V2State, fx *Effects) (engine.Released, error) {
 	sp.begin(now, nil, fx)
 	defer sp.finish()
-	sp.changed(wire.V2HasEnded, h, wire.V2Released)
+	sp.changed(wire.V2HasEnded, h, end)
 	released, err := sp.engine.Release(h)
 	if err == nil {
 		sp.grant(released.Grants, released.More)
