@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"strconv"
@@ -114,15 +115,19 @@ func dialWire(address string) (*conn, error) {
 func (c *conn) read(br *bufio.Reader) {
 	defer close(c.in)
 	for {
-		f, err := ws.ReadFrame(br)
+		h, err := ws.ReadHeader(br)
 		if err != nil {
 			return
 		}
-		switch f.Header.OpCode {
+		payload := make([]byte, h.Length)
+		if _, err := io.ReadFull(br, payload); err != nil {
+			return
+		}
+		switch h.OpCode {
 		case ws.OpText:
-			c.in <- string(f.Payload)
+			c.in <- string(payload)
 		case ws.OpPing:
-			_ = c.write(ws.OpPong, f.Payload)
+			_ = c.write(ws.OpPong, payload)
 		case ws.OpClose:
 			return
 		}

@@ -16,7 +16,6 @@ import (
 
 // watcher is what a client knows by a watch: what it was told at first, and all changes since.
 type watcher struct {
-	path  [][]byte
 	told  uint64
 	locks map[string]string // what is told of each, by its session and id
 }
@@ -87,9 +86,7 @@ func (w *twin) checkWatches(c *conn) {
 	require.Len(w.t, c.session.watches, len(c.model.watches), "%s", w)
 	for _, x := range c.model.watches {
 		var want, got []string
-		for _, text := range w.model.seen(x.path) {
-			want = append(want, text)
-		}
+		want = append(want, w.model.seen(x.path)...)
 		for _, text := range c.watches[x.id].locks {
 			got = append(got, text)
 		}
