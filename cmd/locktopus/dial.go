@@ -28,8 +28,8 @@ const (
 	envAuthorization = "LOCKTOPUS_AUTHORIZATION"
 )
 
-// dialTimeout is how long a server may take to answer.
-const dialTimeout = 10 * time.Second
+// dialTimeout is how long a server may take to answer. Only tests change it.
+var dialTimeout = 10 * time.Second
 
 // dialFlags say how to reach a server.
 type dialFlags struct {

@@ -61,7 +61,9 @@ func (p process) watch(args []string) int {
 
 // watchOnce shows what there is, and then what changes, until the watch is over.
 func (p process) watchOnce(ctx context.Context, c *client.Client, f *lookFlags, out *lines) error {
-	w, err := c.Watch(ctx, f.path)
+	asking, cancel := answering(ctx)
+	defer cancel()
+	w, err := c.Watch(asking, f.path)
 	if err != nil {
 		return err
 	}
@@ -142,8 +144,8 @@ func parseLook(command string, args []string, paths int) (*lookFlags, error) {
 // eachLock calls f with the locks at a path.
 func eachLock(ctx context.Context, c *client.Client, path []string, f func(*seen) error) error {
 	for after, begun := "", false; !begun || after != ""; begun = true {
-		ctx, cancel := context.WithTimeoutCause(ctx, dialTimeout, errors.New("the server doesn't answer"))
-		page, next, err := c.Inspect(ctx, path, pageOfLocks, after)
+		asking, cancel := answering(ctx)
+		page, next, err := c.Inspect(asking, path, pageOfLocks, after)
 		cancel()
 		if err != nil {
 			return err
@@ -156,6 +158,11 @@ func eachLock(ctx context.Context, c *client.Client, path []string, f func(*seen
 		after = next
 	}
 	return nil
+}
+
+// answering is the time in which a server must have answered.
+func answering(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, dialTimeout, errors.New("the server doesn't answer"))
 }
 
 // lines writes what is shown: as text, or as JSON with an object for each line.

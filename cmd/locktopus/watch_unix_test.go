@@ -6,7 +6,9 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"io"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +16,33 @@ import (
 
 	"github.com/locktopus-project/locktopus/v2/client"
 )
+
+// TestWatchEndsWhenTheServerIsGone, and says so.
+func TestWatchEndsWhenTheServerIsGone(t *testing.T) {
+	defer func(d time.Duration) { dialTimeout = d }(dialTimeout)
+	dialTimeout = 3 * time.Second // the first answer must come within it, the last one never does
+	s, address := newServer(t)
+	url := address + "?namespace=n"
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c, err := client.Dial(ctx, url, nil)
+	require.NoError(t, err)
+	defer c.Close()
+	_, err = c.Lock(ctx, client.Read())
+	require.NoError(t, err)
+	out, in := io.Pipe()
+	var stderr strings.Builder
+	code := make(chan int, 1)
+	go func() { code <- process{stdout: in, stderr: &stderr}.watch([]string{"--url", url, ""}) }()
+	lines := bufio.NewReader(out)
+	for range 2 { // the heading, and what there is
+		_, err = lines.ReadString('\n')
+		require.NoError(t, err)
+	}
+	require.NoError(t, s.Close())
+	require.Equal(t, exitUnreachable, <-code)
+	require.Regexp(t, `^locktopus watch: .*: beginning anew\nlocktopus watch: the server doesn't answer\n$`, stderr.String())
+}
 
 // watching runs locktopus watch until the test ends, and returns its lines.
 func watching(t *testing.T, url string, args ...string) <-chan string {
