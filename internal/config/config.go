@@ -79,7 +79,7 @@ type Limits struct {
 	SessionLocks          int           `toml:"session_locks" min:"1" max:"10000000"`
 	SessionAnswers        int           `toml:"session_answers" min:"16" max:"65536"`
 	SessionEvents         int           `toml:"session_events" min:"16" max:"65536"`
-	SessionWatches        int           `toml:"session_watches" min:"0" max:"65536"`
+	SessionWatches        int           `toml:"session_watches" min:"0" max:"1024"`
 	NamespaceWatches      int           `toml:"namespace_watches" min:"0" max:"10000"`
 	SessionNameBytes      int           `toml:"session_name_bytes" min:"0" max:"4096"`
 	NoteBytes             int           `toml:"note_bytes" min:"0" max:"4096"`

@@ -108,6 +108,27 @@ func TestAWatchLagsByBytes(t *testing.T) {
 	require.True(t, w.fx.Messages[0].Locks[0].Cut, "one that is too long to be told")
 }
 
+// TestLongChangesAreToldInSlices: a call tells so many bytes of them, and one change more.
+func TestLongChangesAreToldInSlices(t *testing.T) {
+	w := newWorld(t, Defaults)
+	c, atC := w.open(wire.V2None)
+	for id := range uint64(5) {
+		w.do(c, atC, looking(wire.V2Watch, id+1, nil))
+	}
+	o, at := w.open(wire.V2None)
+	long := strings.Repeat("x", 60_000)
+	for id := range uint64(10) {
+		w.do(o, at, lockRequest(id+1, read(long)))
+	}
+	told := 0
+	for rest := true; rest; rest = w.fx.Rest {
+		w.space.Collect(w.now, c, atC, &w.fx)
+		require.LessOrEqual(t, len(w.fx.Messages), sliceBytes/60_000+1)
+		told += len(w.fx.Messages)
+	}
+	require.Equal(t, 50, told)
+}
+
 // TestManyWatchesAreToldInSlices gives very many changes to very many watches: no call looks at more watches than
 // a slice and those of one change, and all are told everything.
 func TestManyWatchesAreToldInSlices(t *testing.T) {

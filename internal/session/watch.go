@@ -41,8 +41,9 @@ const (
 	mostPendingBytes = 16 << 20
 	// sliceWatches is how many watches are given a change before the rest is left to Tick.
 	sliceWatches = 4096
-	// changeBytes is how long one change is told.
+	// changeBytes is how long one change is told, sliceBytes how many of what is kept of changes one call tells.
 	changeBytes = 32 << 10
+	sliceBytes  = 256 << 10
 )
 
 // watch begins one, and tells what locks there are. A retry tells it anew; it begins it if it is over, which
@@ -182,13 +183,15 @@ func (sp *Space) alert(s *Session) {
 // tellChanges tells what watches have to tell, as far as there is room for it behind n messages. True: that was
 // all.
 func (sp *Space) tellChanges(s *Session, n int) bool {
+	bytes := int64(0)
 	for k := 0; k < len(s.watches); k++ {
 		x := s.watches[k]
 		for len(x.changes) > 0 {
-			if n++; n > sliceEvents {
+			if n++; n > sliceEvents || bytes > sliceBytes {
 				return false
 			}
 			c := x.changes[0]
+			bytes += c.size
 			x.changes[0] = nil
 			x.changes = x.changes[1:]
 			x.size -= c.size

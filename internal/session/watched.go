@@ -173,6 +173,7 @@ func (w *watched) concerned(rs []engine.Resource) bool {
 // many it has looked.
 func (w *watched) each(c *change, f func(*watch)) (looks int) {
 	for i := range c.seen.Resources {
+		looks++
 		w.meeting(c.seen.Resources[i].Path, func(g *group) bool {
 			looks += 1 + len(g.watches)
 			for _, x := range g.watches {
