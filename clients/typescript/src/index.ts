@@ -1,5 +1,5 @@
 export { connect, type Client, type Options } from "./client.js";
-export type { Lock, LockOptions } from "./lock.js";
+export { Party, type Lock, type LockOptions } from "./lock.js";
 export type { LockInfo } from "./message.js";
 export type { Change, Watch } from "./watch.js";
 export type { Socket, SocketFactory } from "./socket.js";

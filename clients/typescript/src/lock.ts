@@ -14,6 +14,20 @@ export interface LockOptions {
   note?: string;
   /** Leaves the queue when the connection is lost. */
   leave?: boolean;
+  /** Whose the lock is, where deadlocks are looked for; nobody else's if absent. */
+  party?: Party;
+}
+
+let parties = 0;
+
+/**
+ * Locks that belong together, as those of one task that holds some while it waits for others. Given to each of their
+ * requests, it lets the server see when tasks would wait for each other in a circle: the request that would close it is
+ * rejected with a DeadlockError that names the others. Without a party each lock stands for itself, so that tasks which
+ * share a client never seem to wait for each other; nor are they told when they do.
+ */
+export class Party {
+  /** @internal */ readonly number = ++parties;
 }
 
 type State = "waiting" | "held" | "over";
@@ -27,6 +41,7 @@ export class Lock {
   #began = performance.now();
   #over = new AbortController();
   #settle!: { resolve: (lock: Lock) => void; reject: (cause: unknown) => void };
+  readonly #party: Party;
   #upgrade?: { resolve: () => void; reject: (cause: unknown) => void };
   /** @internal */ id = 0;
 
@@ -35,7 +50,9 @@ export class Lock {
     private readonly client: Client,
     private readonly resources: Resource[],
     /** @internal */ readonly options: LockOptions,
-  ) {}
+  ) {
+    this.#party = options.party ?? new Party();
+  }
 
   /** The fencing token: larger than that of every conflicting lock granted before. An upgrade changes it. */
   get token(): bigint {
@@ -90,6 +107,7 @@ export class Lock {
       {
         op: "lock",
         resources: this.resources,
+        party: this.#party.number,
         ...(left !== undefined && { wait_ms: left }),
         ...(lease !== undefined && { lease_ms: Math.ceil(lease) }),
         ...(note !== undefined && { note }),

@@ -45,6 +45,20 @@ function cuttable(factory) {
 const ended = (signal) => new Promise((resolve) => (signal.aborted ? resolve() : signal.addEventListener("abort", () => resolve(), { once: true })));
 
 export const cases = {
+  async "locks of one party close no deadlock, and those without one know of none"({ lib, connect }) {
+    const [a, b] = [await connect({ name: "a" }), await connect({ name: "b" })];
+    const party = new lib.Party();
+    const held = await a.lock(lib.write("x"), { party });
+    const waits = b.lock(lib.write("x"));
+    while (!(await a.inspect(["x"])).locks.some((l) => l.state === "enqueued"));
+    const refused = await assert.fails(a.lock(lib.write("x"), { party }), lib.DeadlockError);
+    assert.equal(refused.cycle.map((c) => `${c.session} ${c.state}`).join(), "b enqueued,a acquired");
+    const another = a.lock(lib.write("x"));
+    await held.release();
+    await (await waits).release();
+    await (await another).release();
+  },
+
   async "locks exclude each other, and tokens increase"({ lib, connect }) {
     const [a, b] = [await connect({ name: "a" }), await connect({ name: "b" })];
     const held = await a.lock([lib.write("x", "y"), lib.read("z")]);
