@@ -21,14 +21,20 @@ func (w *worker) shown(sess *connection, list []wire.V2Blocker) []wire.V2Blocker
 	case w.mayInspect(sess, list):
 		return list
 	}
-	kept := list[:0]
+	kept, may := list[:0], false
+	var last [][]byte // which is often that of the next one, too
 	for i := range list {
-		if one := list[i : i+1]; len(list) > 1 && w.mayInspect(sess, one) {
+		if i == 0 || !equalPaths(list[i].Path, last) {
+			may, last = len(list) > 1 && w.mayInspect(sess, list[i:i+1]), list[i].Path
+		}
+		if may {
 			kept = append(kept, list[i])
 		}
 	}
 	return kept
 }
+
+func equalPaths(a, b [][]byte) bool { return slices.EqualFunc(a, b, bytes.Equal) }
 
 // mayInspect has plugins judge whether a client may inspect what is in its way: all of that.
 func (w *worker) mayInspect(sess *connection, list []wire.V2Blocker) bool {
@@ -40,7 +46,7 @@ func (w *worker) mayInspect(sess *connection, list []wire.V2Blocker) bool {
 		return false
 	}
 	for i := range list {
-		if !slices.EqualFunc(list[i].Path, w.resources[i].Path, bytes.Equal) {
+		if !equalPaths(list[i].Path, w.resources[i].Path) {
 			return false // they mean something else by it now
 		}
 	}

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -378,7 +377,7 @@ func (w *worker) judgeUpgrade(sess *connection, q *session.Request) *session.Ref
 		return no
 	}
 	for i := range known {
-		if !slices.EqualFunc(known[i].Path, w.resources[i].Path, bytes.Equal) {
+		if !equalPaths(known[i].Path, w.resources[i].Path) {
 			return &session.Refusal{Code: wire.V2NotAllowed, Text: otherMeaning}
 		}
 	}

@@ -241,3 +241,30 @@ func TestAResumeSaysThatThereIsMoreToTell(t *testing.T) {
 	require.Len(t, w.fx.Messages, 1)
 	require.False(t, w.fx.Rest)
 }
+
+// TestPartiesOfASessionAreWeighed, also those that were: a map doesn't shrink.
+func TestPartiesOfASessionAreWeighed(t *testing.T) {
+	w := newWorld(t, Defaults)
+	s, at := w.open(wire.V2None)
+	many := func(n int) {
+		for id := range uint64(n) {
+			w.do(s, at, with(lockRequest(s.lastID+1, read("x")), func(r *Request) { r.Party = id + 1 }))
+		}
+	}
+	release := func() {
+		for e, ok := s.roster.first(0); ok; e, ok = s.roster.first(0) {
+			w.do(s, at, request(wire.V2Release, s.lastID+1, e.id))
+		}
+	}
+	many(partiesKept)
+	release()
+	require.NotNil(t, s.parties)
+	before := s.size
+	many(partiesKept + 1)
+	require.GreaterOrEqual(t, s.size, before+bytesOfParty)
+	release()
+	require.Nil(t, s.parties)
+	require.Zero(t, s.crowd)
+	w.do(s, at, request(wire.V2Bye, s.lastID+1, 0))
+	require.Zero(t, w.space.Bytes())
+}

@@ -9,6 +9,11 @@ type party struct {
 	held, waiting queue  // of its locks; one whose upgrade waits is in the second
 }
 
+const (
+	bytesOfParty = 24 // in the map of its session, about
+	partiesKept  = 64 // places that the map is kept with when no party is left
+)
+
 // queue is a list of locks, in the order in which they came.
 type queue struct{ head, tail uint32 }
 
@@ -71,6 +76,7 @@ func (sp *Space) found(s *Session, number uint64) uint32 {
 		s.parties = map[uint64]uint32{}
 	}
 	s.parties[number] = i
+	s.crowd = max(s.crowd, len(s.parties))
 	return i
 }
 
@@ -80,6 +86,9 @@ func (sp *Space) unjoin(s *Session, l *lock) {
 	if p.locks--; p.locks == 0 && p.number != 0 {
 		delete(s.parties, p.number)
 		sp.parties.free(l.party)
+		if len(s.parties) == 0 && s.crowd > partiesKept {
+			s.parties, s.crowd = nil, 0 // a map doesn't shrink
+		}
 	}
 }
 

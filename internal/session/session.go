@@ -51,6 +51,7 @@ type Session struct {
 	places  places
 	own     uint32            // the party of locks without a number; 0: there was none yet
 	parties map[uint64]uint32 // the others that have locks, by their numbers
+	crowd   int               // as many of them as there is memory for
 	kept    records
 	events  events
 	told    uint64 // the last event that the attachment was told
@@ -371,7 +372,8 @@ func (sp *Space) weigh(s *Session) {
 	}
 	now := int64(unsafe.Sizeof(*s)) + int64(len(s.id)+len(s.name)+len(s.principal)+len(s.fresh)) +
 		int64(cap(s.roster.list))*int64(unsafe.Sizeof(entry{})) + int64(cap(s.kept.ring))*int64(unsafe.Sizeof(record{})) +
-		int64(len(s.events.ring))*int64(unsafe.Sizeof(event{})) + s.places.bytes()
+		int64(len(s.events.ring))*int64(unsafe.Sizeof(event{})) + s.places.bytes() +
+		int64(s.crowd)*bytesOfParty
 	sp.size += now - s.size
 	s.size = now
 }
