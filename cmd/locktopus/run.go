@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/locktopus-project/locktopus/v2/client"
+	"github.com/locktopus-project/locktopus/v2/internal/config"
 )
 
 // Exit codes of commands that could not be started, as shells have them.
@@ -274,7 +275,7 @@ func (f *runFlags) environment(p process, lock *client.Lock) []string {
 	for _, e := range p.environ {
 		name, _, _ := strings.Cut(e, "=")
 		switch name {
-		case envToken, envLockID, envPaths, envAuthorization:
+		case envToken, envLockID, envPaths, envAuthorization, config.TokenVariable:
 		default:
 			env = append(env, e)
 		}

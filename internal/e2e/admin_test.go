@@ -4,14 +4,60 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
+
+const adminToken = "a-token-for-administrators"
+
+// administered is a server with a listener for administrators.
+var administered = setup{config: "[admin]\nlisten = \"127.0.0.1:0\"\n", env: []string{"LOCKTOPUS_ADMIN_TOKEN=" + adminToken}}
+
+// adminURL is where that is.
+func (s *server) adminURL() string {
+	at := regexp.MustCompile(`admin_address=(\S+)`).FindStringSubmatch(s.log.String())
+	require.NotNil(s.t, at)
+	return "http://" + at[1]
+}
+
+// lineOfAdministrator is a line of the protocol's examples.
+var lineOfAdministrator = regexp.MustCompile(`^an administrator (?:ends ([A-Z]\d?)'s session|releases ([A-Z]\d?)'s lock (\d+)): (.+)$`)
+
+// administer plays such a line.
+func (p *play) administer(m []string) {
+	ask := func(method, path, body string, answer any) {
+		r, err := http.NewRequest(method, p.srv.adminURL()+path, strings.NewReader(body))
+		p.must(err == nil, "%v", err)
+		r.Header.Set("Authorization", "Bearer "+adminToken)
+		resp, err := httpClient.Do(r)
+		p.must(err == nil, "%v", err)
+		defer resp.Body.Close()
+		p.must(resp.StatusCode == http.StatusOK, "it is refused with %s", resp.Status)
+		p.must(json.NewDecoder(resp.Body).Decode(answer) == nil, "the answer is no JSON")
+	}
+	var list struct {
+		Sessions []struct{ Name, Session string }
+	}
+	ask("GET", "/admin/v1/sessions?namespace=examples", "", &list)
+	for _, x := range list.Sessions {
+		switch {
+		case x.Name == m[1]:
+			ask("POST", "/admin/v1/end", fmt.Sprintf(`{"namespace":"examples","session":%q,"reason":%q}`, x.Session, m[4]), &list)
+			return
+		case x.Name == m[2]:
+			ask("POST", "/admin/v1/release", fmt.Sprintf(`{"namespace":"examples","session":%q,"lock":%s,"reason":%q}`, x.Session, m[3], m[4]), &list)
+			return
+		}
+	}
+	p.must(false, "there is no such session")
+}
 
 // heard reads messages of version 2 up to one that matches, which it returns.
 func heard(t *testing.T, c client, want string) string {
@@ -39,14 +85,11 @@ func greet(t *testing.T, s *server, namespace, name string) (c talk, id string) 
 
 // TestAdministratorsTakeLocksAndSessionsFromClients, with the program's own command.
 func TestAdministratorsTakeLocksAndSessionsFromClients(t *testing.T) {
-	const token = "a-token-for-administrators"
-	s := start(t, setup{config: "[admin]\nlisten = \"127.0.0.1:0\"\n", env: []string{"LOCKTOPUS_ADMIN_TOKEN=" + token}})
-	at := regexp.MustCompile(`admin_address=(\S+)`).FindStringSubmatch(s.log.String())
-	require.NotNil(t, at)
+	s := start(t, administered)
 	run := func(code int, args ...string) string {
 		t.Helper()
 		cmd := command(args...)
-		cmd.Env = append(cmd.Env, "LOCKTOPUS_ADMIN_URL=http://"+at[1], "LOCKTOPUS_ADMIN_TOKEN="+token, "LOCKTOPUS_URL=ws://"+s.addr+"/v2?namespace=n")
+		cmd.Env = append(cmd.Env, "LOCKTOPUS_ADMIN_URL="+s.adminURL(), "LOCKTOPUS_ADMIN_TOKEN="+adminToken, "LOCKTOPUS_URL=ws://"+s.addr+"/v2?namespace=n")
 		out, err := cmd.CombinedOutput()
 		if ee, ok := errors.AsType[*exec.ExitError](err); ok {
 			require.Equal(t, code, ee.ExitCode(), "%s", out)
@@ -94,7 +137,7 @@ func TestAdministratorsTakeLocksAndSessionsFromClients(t *testing.T) {
 	run(77, "release", bobs, "1", "--reason", "x", "--token-file", other)
 
 	log := s.log.String()
-	require.NotContains(t, log, token)
+	require.NotContains(t, log, adminToken)
 	require.Equal(t, 2, len(regexp.MustCompile(`(?m)msg="administrator: lock released" remote=127.0.0.1:\d+ namespace=n reason=".*" session=`).FindAllString(log, -1)), log)
 	require.Contains(t, log, `msg="administrator: session ended"`)
 	require.Zero(t, s.stats("n").Locks)

@@ -31,6 +31,8 @@ import (
 //	A connects again                  and says hello itself, in a line
 //	C connects with version 1         where that isn't the chapter's
 //	the server is told to stop        with a signal
+//	an administrator ends A's session: REASON
+//	an administrator releases A's lock 1: REASON
 //
 // Clients are called by a letter and perhaps a digit, and connect when they are met. In the chapter of
 // version 2 a client that doesn't begin with a hello has said one before, with its letter for a name:
@@ -54,7 +56,7 @@ import (
 // What a section needs of the server besides the defaults is in examplesNeed.
 const protocolPage = "../../docs/PROTOCOL.md"
 
-var examplesNeed = map[string]setup{}
+var examplesNeed = map[string]setup{"When an administrator steps in": administered}
 
 func TestExamplesOfTheProtocol(t *testing.T) {
 	text, err := os.ReadFile(protocolPage)
@@ -172,6 +174,10 @@ func (p *play) step(s exampleStep) {
 	if s.text == "the server is told to stop" {
 		p.srv.signal(syscall.SIGTERM)
 		p.stopped = true
+		return
+	}
+	if m := lineOfAdministrator.FindStringSubmatch(s.text); m != nil {
+		p.administer(m)
 		return
 	}
 	m := lineOfExample.FindStringSubmatch(s.text)

@@ -27,6 +27,12 @@
 // Reasons are strangers' texts, made one line before they go anywhere; queries, headers and contexts
 // hold credentials and go nowhere.
 //
+// # Administrators
+//
+// Their calls come from any goroutine (internal/admin). What they take from a session the space tells its
+// attachment. What they take from a connection of version 1 is out of the engine at once; the connection's
+// worker finds out by a token, or when it next needs the lock, whichever is first.
+//
 // # State and its owners
 //
 //   - a session: its connection's calls (wsnet never runs two of them at once).
