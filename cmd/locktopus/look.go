@@ -39,7 +39,7 @@ func (p process) inspect(args []string) int {
 			return out.details(l)
 		})
 		if err == nil && shown == 0 && !f.json {
-			_, err = fmt.Fprintf(p.stdout, "nobody holds or waits for %s\n", pathWord(f.path))
+			err = out.write(fmt.Sprintf("nobody holds or waits for %s\n", pathWord(f.path)))
 		}
 		return err
 	})

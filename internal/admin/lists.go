@@ -77,18 +77,15 @@ func (a *Service) namespaces(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	infos, more := a.server.AdminNamespaces(q.Get("after"), most)
+	infos, next := a.server.AdminNamespaces(q.Get("after"), most)
 	answer := struct {
 		Namespaces []namespaceAnswer `json:"namespaces"`
 		Next       string            `json:"next,omitempty"`
-	}{Namespaces: []namespaceAnswer{}}
+	}{[]namespaceAnswer{}, next}
 	for _, x := range infos {
 		answer.Namespaces = append(answer.Namespaces, namespaceAnswer{
 			x.Name, x.Users, x.Sessions, x.Held, x.Waiting, x.Bytes, strconv.FormatUint(x.LastID, 10),
 		})
-	}
-	if more {
-		answer.Next = infos[len(infos)-1].Name
 	}
 	return answer, nil
 }

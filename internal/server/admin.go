@@ -41,9 +41,13 @@ type NamespaceInfo struct {
 const sliceNames = 256
 
 // AdminNamespaces describes namespaces that somebody uses, in the order of their names, at most so many,
-// behind a name. more says that there are others.
-func (s *Server) AdminNamespaces(after string, most int) (infos []NamespaceInfo, more bool) {
+// behind a name. There may be fewer, or none, and still others; next is the name to go on behind, "" if there are
+// none.
+func (s *Server) AdminNamespaces(after string, most int) (infos []NamespaceInfo, next string) {
 	names, more := s.spaces.names(after, most)
+	if more {
+		next = names[len(names)-1]
+	}
 	for _, name := range names {
 		ns, users := s.spaces.find(name)
 		if ns == nil {
@@ -61,7 +65,7 @@ func (s *Server) AdminNamespaces(after string, most int) (infos []NamespaceInfo,
 		s.spaces.leave(ns)
 		infos = append(infos, info)
 	}
-	return infos, more
+	return infos, next
 }
 
 // names are the lowest names behind one. The registry is held for a slice of them at a time: Go lets a map
@@ -399,7 +403,7 @@ func (s *Server) ofOld(ns *namespace, _ string, lock uint64) (engine.Handle, err
 	for more := true; more; {
 		var views []engine.View
 		ns.mu.Lock()
-		views, from, more = ns.engine.Inspect(nil, from, sliceSearch)
+		views, from, more = ns.engine.InspectWithin(nil, from, sliceSearch, sliceBytes)
 		for i := range views {
 			if views[i].Seq != lock {
 				continue

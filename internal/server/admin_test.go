@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -95,16 +96,14 @@ func TestAdministratorsPageThroughEverythingOnce(t *testing.T) {
 		s.say(fmt.Sprintf(`{"op":"lock","id":1,"resources":[{"type":"write","path":["%d"]}]}`, i))
 	}
 	var names []string
-	after := ""
-	for more := true; more; {
+	for after, more := "", true; more; more = after != "" {
 		var infos []NamespaceInfo
-		infos, more = n.s.AdminNamespaces(after, 4)
+		infos, after = n.s.AdminNamespaces(after, 4)
 		require.Len(t, infos, min(4, 21-len(names)))
 		for _, x := range infos {
 			names = append(names, x.Name)
 			require.Equal(t, map[bool]int{true: 20}[x.Name == "n"], x.Sessions)
 		}
-		after = infos[len(infos)-1].Name
 	}
 	require.IsIncreasing(t, names)
 	require.Len(t, names, 21)
@@ -130,6 +129,51 @@ func TestAdministratorsPageThroughEverythingOnce(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, infos)
 	require.Empty(t, next)
+}
+
+// TestAdministratorsListNamespacesWhileOthersComeAndGo: those that stay are listed, once and in order.
+func TestAdministratorsListNamespacesWhileOthersComeAndGo(t *testing.T) {
+	n := newFake(testSettings(), nil)
+	n.s.spaces.max = 10_000
+	const stay = 2 * sliceNames
+	for i := range stay {
+		_, err := n.s.spaces.join(fmt.Sprintf("stay %03d", i))
+		require.NoError(t, err)
+	}
+	stop := make(chan struct{})
+	var others sync.WaitGroup
+	for k := range 2 {
+		others.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				ns, err := n.s.spaces.join(fmt.Sprintf("%d goes %d", k, i%5000))
+				if err != nil {
+					panic(err)
+				}
+				n.s.spaces.leave(ns)
+			}
+		})
+	}
+	for range 20 {
+		var names []string
+		for after, more := "", true; more; more = after != "" {
+			var infos []NamespaceInfo
+			infos, after = n.s.AdminNamespaces(after, 50)
+			for _, x := range infos {
+				if strings.HasPrefix(x.Name, "stay") {
+					names = append(names, x.Name)
+				}
+			}
+		}
+		require.Len(t, names, stay)
+		require.IsIncreasing(t, names)
+	}
+	close(stop)
+	others.Wait()
 }
 
 func TestAdministratorsReleaseALockOfASession(t *testing.T) {
