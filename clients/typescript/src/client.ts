@@ -1,8 +1,8 @@
 import { clock } from "./clock.js";
-import { ClosedError, LocktopusError, LostError } from "./errors.js";
+import { ClosedError, LocktopusError, LostError, RefusedError } from "./errors.js";
 import { Lock, type LockOptions } from "./lock.js";
 import { refusal, type LockInfo, type Message, type Request } from "./message.js";
-import { checked, type Resource } from "./resource.js";
+import { checked, checkedText, type Resource } from "./resource.js";
 import { platformSocket, type Socket, type SocketFactory } from "./socket.js";
 import { Watch } from "./watch.js";
 
@@ -10,18 +10,24 @@ const subprotocol = "locktopus.v2";
 const glance = 1000; // ms; timers stand still while the machine sleeps, so the clock is looked at this often
 const closePatience = 2000; // ms, for a last answer
 const connectPatience = 10_000; // ms, for one attempt
+const tooBig = 1009; // the code with which the server closes the connection when a message is too long
 
 export interface Options {
   /** Shown to people who look at locks; 128 bytes at most. */
   name?: string;
   /** How long the session lives when the server hears nothing of it, in milliseconds; 15000 if absent. */
   ttl?: number;
-  /** How much earlier than necessary locks end here, in milliseconds; a tenth of the ttl, 2000 at most, if absent. */
+  /**
+   * How much earlier than necessary locks end here, in milliseconds; a tenth of the ttl, 2000 at most, if absent. It is
+   * half of the ttl at most.
+   */
   margin?: number;
   /** For the server's plugins, where headers can't be sent. */
   credentials?: Record<string, string>;
   /** Headers of each connection. Not in browsers. */
   headers?: Record<string, string>;
+  /** Is asked for both before each connection, for tokens that expire. */
+  authorize?: () => Promise<{ headers?: Record<string, string>; credentials?: Record<string, string> }>;
   /** Gives up connecting for the first time. */
   signal?: AbortSignal;
   /** Called with true when two thirds of the time are over in which the server must be heard, with false when it was. */
@@ -37,6 +43,8 @@ export interface Call {
   request: Request;
   /** When it was sent over the present connection; undefined: not yet. */
   sent?: number;
+  /** It was sent over any connection, and the server may know it. */
+  tried?: boolean;
   answered: (answer: Message, call: Call) => void;
   failed: (cause: unknown) => void;
 }
@@ -71,7 +79,11 @@ export class Client {
   #timer?: ReturnType<typeof setTimeout>;
   #retry?: ReturnType<typeof setTimeout>;
   #pause = 0;
+  #useful = false; // a request was answered over the present connection
+  #refused?: RefusedError; // the server doesn't let this client in
+  #durable = true;
   /** @internal */ readonly locks = new Map<number, Lock>();
+  /** @internal Those that may have a lease. */ readonly leases = new Set<Lock>();
   /** @internal */ readonly watches = new Map<number, Watch>();
 
   /** @internal */
@@ -84,6 +96,24 @@ export class Client {
 
   get connected(): boolean {
     return this.#socket !== undefined;
+  }
+
+  /**
+   * Whether the server's fencing tokens go on where they were after a restart. If they don't, what is guarded must forget
+   * its marks when the server restarts, or nobody gets through.
+   */
+  get durable(): boolean {
+    return this.#durable;
+  }
+
+  /** The time to live that the server has granted, in milliseconds. */
+  get ttl(): number {
+    return this.#ttl;
+  }
+
+  /** @internal Of the newest request. */
+  get lastID(): number {
+    return this.#lastID;
   }
 
   /** @internal When the newest request was sent that has been answered. */
@@ -118,8 +148,10 @@ export class Client {
   #acquire(resources: Resource | Resource[], options: LockOptions): Promise<Lock> {
     const list = Array.isArray(resources) ? resources : [resources];
     if (list.length === 0) throw new TypeError('a lock needs at least one resource, such as write("orders")');
-    list.forEach((r) => checked(r.path));
-    if (this.#closing) return Promise.reject(new ClosedError());
+    list.forEach(checkedResource);
+    if (options.note !== undefined) checkedText(options.note, "the note");
+    const refused = this.#ready();
+    if (refused) return Promise.reject(refused);
     if (options.signal?.aborted) return Promise.reject(options.signal.reason);
     return new Lock(this, list, options).acquire();
   }
@@ -130,14 +162,24 @@ export class Client {
     return { locks: answer.locks ?? [], ...(answer.next && { next: answer.next }) };
   }
 
-  /** Begins to watch what changes at and below a path. */
+  /** Begins to watch what changes at a path, below it, and above it where that covers it. */
   async watch(path: readonly string[]): Promise<Watch> {
     const watch = new Watch(this);
     const answer = await this.ask({ op: "watch", path: checked(path) }, (m) => {
       if (m.state === "watching") this.watches.set((watch.id = m.id!), watch);
     });
     watch.locks = answer.locks ?? [];
+    for (let after = answer.next; after; ) {
+      const page = await this.inspect(path, { after });
+      watch.locks.push(...page.locks);
+      after = page.next;
+    }
     return watch;
+  }
+
+  /** Why nothing can be asked for now; undefined: it can, or will be as soon as there is a connection. */
+  #ready(): LocktopusError | undefined {
+    return this.#closing ? new ClosedError() : this.#refused;
   }
 
   /** Releases all locks and ends the session. */
@@ -153,6 +195,7 @@ export class Client {
     for (const lock of [...this.#waiting(), ...this.locks.values()]) lock.end(cause);
     for (const watch of this.watches.values()) watch.end(cause);
     this.locks.clear();
+    this.leases.clear();
     this.watches.clear();
     let patience: ReturnType<typeof setTimeout>;
     await Promise.race([bye, new Promise((resolve) => (patience = setTimeout(resolve, closePatience)))]);
@@ -177,10 +220,18 @@ export class Client {
     return call;
   }
 
+  /** @internal Takes a request back that the server can't know. */
+  withdraw(call: Call): boolean {
+    if (call.tried) return false;
+    this.#calls = this.#calls.filter((c) => c !== call);
+    return true;
+  }
+
   /** @internal Sends a request and waits for its answer. */
   ask(request: Request, take: (answer: Message) => void = () => {}): Promise<Message> {
     return new Promise((resolve, reject) => {
-      if (this.#closing) return reject(new ClosedError());
+      const refused = this.#ready();
+      if (refused) return reject(refused);
       this.begin(
         request,
         (answer) => {
@@ -196,17 +247,21 @@ export class Client {
 
   #send(call: Call): void {
     call.sent = this.#said = clock();
+    call.tried = true;
     this.#socket!.send(JSON.stringify(call.request));
   }
 
   /** Makes a connection and begins the session over it, or takes it up again. */
   async #connect(signal?: AbortSignal): Promise<void> {
     const factory = this.options.socket ?? platformSocket;
-    const socket = await factory(this.address, subprotocol, this.options.headers ?? {});
+    const fresh = await this.options.authorize?.();
+    const credentials = { ...this.options.credentials, ...fresh?.credentials };
+    const socket = await factory(this.address, subprotocol, { ...this.options.headers, ...fresh?.headers });
     let sent = 0;
     await new Promise<void>((resolve, reject) => {
       const fail = (error: unknown) => {
         clearTimeout(patience);
+        signal?.removeEventListener("abort", aborted);
         socket.onopen = socket.onmessage = socket.onclose = null;
         socket.onerror = () => {};
         socket.close();
@@ -215,10 +270,11 @@ export class Client {
       const patience = setTimeout(() => fail(new LocktopusError("the server doesn't answer")), connectPatience);
       const hello = () => {
         sent = clock();
-        socket.send(JSON.stringify(this.#hello()));
+        socket.send(JSON.stringify(this.#hello(credentials)));
       };
-      signal?.addEventListener("abort", () => fail(signal.reason), { once: true });
-      if (signal?.aborted) fail(signal.reason);
+      const aborted = () => fail(signal!.reason);
+      signal?.addEventListener("abort", aborted);
+      if (signal?.aborted) return aborted();
       socket.onopen = hello;
       socket.onerror = (event) => fail(new LocktopusError(`cannot connect to ${this.address}${event?.message ? ": " + event.message : ""}`));
       socket.onclose = (event) => fail(new LocktopusError(`cannot connect: the connection was closed (${event?.code ?? ""} ${event?.reason ?? ""})`));
@@ -226,6 +282,7 @@ export class Client {
         const m = parse(event.data);
         if (m?.op === "welcome") {
           clearTimeout(patience);
+          signal?.removeEventListener("abort", aborted);
           this.#welcome(socket, m, sent);
           resolve();
         } else if (m?.error === "no_session" && this.#session) {
@@ -238,14 +295,14 @@ export class Client {
     });
   }
 
-  #hello(): Request {
-    const { name, ttl = 15_000, credentials } = this.options;
+  #hello(credentials: Record<string, string>): Request {
+    const { name, ttl = 15_000 } = this.options;
     const s = this.#session;
     return {
       op: "hello",
       ttl_ms: Math.ceil(ttl),
       ...(name !== undefined && { name }),
-      ...(credentials && { credentials }),
+      ...(Object.keys(credentials).length > 0 && { credentials }),
       ...(s && { resume: { session: s.id, secret: s.secret, event: this.#event } }),
     };
   }
@@ -257,32 +314,38 @@ export class Client {
     this.#ttl = m.ttl_ms!;
     this.#heard = Math.max(this.#heard, sent);
     this.#said = sent;
-    this.#pause = 0;
-    if (resumed) this.#reconcile(m);
-    else this.#event = m.event ?? 0;
+    this.#useful = false;
+    this.#refused = undefined;
+    this.#durable = m.durable ?? false;
     socket.onopen = null;
     socket.onerror = () => {};
-    socket.onclose = () => this.#lost(socket);
+    socket.onclose = (event) => {
+      if (event?.code === tooBig) this.#blame(socket, { error: "limit", message: "the request is longer than the server allows (limits.message_bytes)" });
+      this.#lost(socket);
+    };
     socket.onmessage = (event) => this.#message(socket, event.data);
     this.#socket = socket;
     for (const call of this.#calls) this.#send(call);
-    if (this.#timer) this.#tend();
+    if (!resumed) {
+      this.#event = m.event ?? 0;
+    } else if ((m.first_event ?? 0) > this.#event + 1) {
+      this.#event = m.first_event! - 1;
+      this.#reconcile(new Map(this.locks), m);
+    }
+    this.tend();
   }
 
-  /** Finds what became of the locks when the server no longer has all events that were missed. */
-  #reconcile(m: Message): void {
-    if ((m.first_event ?? 0) <= this.#event + 1) return; // they follow
-    this.#event = m.first_event! - 1;
-    const alive = new Map((m.locks ?? []).map((info) => [info.lock, info]));
-    for (const lock of [...this.locks.values()]) {
-      const info = alive.get(lock.id);
-      if (!info) {
-        this.locks.delete(lock.id);
-        lock.end(new LostError("gone", "it ended while there was no connection"));
-      } else if (info.state !== "enqueued") {
-        lock.granted(info, this.#heard);
-      }
+  /**
+   * Finds what became of locks when the server no longer has all events that were missed: m lists those that it has, or
+   * the first of them. The requests for the others stand behind those that are sent once more.
+   */
+  #reconcile(missing: Map<number, Lock>, m: Message): void {
+    for (const info of m.locks ?? []) {
+      missing.get(info.lock)?.found(info);
+      missing.delete(info.lock);
     }
+    if (m.next) this.begin({ op: "locks", after: m.next }, (more) => this.#reconcile(missing, more));
+    else for (const lock of missing.values()) this.drop(lock, new LostError("gone", "it ended while there was no connection"));
   }
 
   /** Ends what there was of a session that is no more. Requests for locks begin again in the next one. */
@@ -294,10 +357,23 @@ export class Client {
     this.#calls = [];
     for (const lock of this.locks.values()) if (!waiting.includes(lock)) lock.end(cause);
     this.locks.clear();
+    this.leases.clear();
     for (const watch of this.watches.values()) watch.end(cause);
     this.watches.clear();
     for (const call of calls) if (call.request.op !== "lock") call.failed(cause);
     for (const lock of waiting) lock.begin();
+  }
+
+  /**
+   * Ends all waiting: the server doesn't let this client in any more, and nobody shall wait for that to change. Attempts
+   * go on, and locks that are held end when their time is over.
+   */
+  #deny(cause: RefusedError): void {
+    this.#refused = cause;
+    for (const lock of this.#waiting()) lock.askRelease(cause);
+    const asks = this.#calls.filter((c) => c.request.op === "inspect" || c.request.op === "watch");
+    this.#calls = this.#calls.filter((c) => !asks.includes(c));
+    for (const call of asks) call.failed(cause);
   }
 
   /** The locks that are waited for, in the order of their requests. */
@@ -312,7 +388,12 @@ export class Client {
   #lost(socket: Socket): void {
     if (this.#socket !== socket) return;
     this.#socket = undefined;
-    for (const lock of this.#waiting()) if (lock.options.leave) this.drop(lock, new LostError("canceled", "the connection was lost, and it was not to wait without one"));
+    socket.onmessage = socket.onclose = null;
+    socket.close(1000); // whose closing handshake may never end
+    // The server is told, too: it may have granted one just before the connection was lost.
+    const left = () => new LostError("canceled", "the connection was lost, and it was not to wait without one");
+    for (const lock of this.#waiting()) if (lock.options.leave) lock.askRelease(left());
+    this.#calls = this.#calls.filter((c) => c.request.op !== "unwatch");
     for (const watch of this.watches.values()) watch.end(new LocktopusError("the connection was lost, and the watch with it"));
     this.watches.clear();
     if (this.#closing) {
@@ -321,6 +402,7 @@ export class Client {
       for (const call of calls) call.failed(new ClosedError());
       return;
     }
+    if (this.#useful) this.#pause = 0; // one that was lost at once, as by a server in trouble, makes it longer
     this.#reconnect();
   }
 
@@ -332,10 +414,12 @@ export class Client {
       () => {
         this.#connect().then(
           () => {
-            if (this.#closing) this.#socket?.close();
+            if (this.#closing) this.#socket?.close(1000);
           },
-          () => {
-            if (!this.#closing) this.#reconnect();
+          (error) => {
+            if (this.#closing) return;
+            if (error instanceof RefusedError && error.code === "denied") this.#deny(error);
+            this.#reconnect();
           },
         );
       },
@@ -346,16 +430,29 @@ export class Client {
   #message(socket: Socket, data: unknown): void {
     if (this.#socket !== socket) return;
     const m = parse(data);
-    if (!m) socket.close(1000);
+    if (!m) this.#lost(socket);
     else if (m.id !== undefined) this.#answered(socket, m);
     else if (m.watch !== undefined) this.watches.get(m.watch)?.happened(m);
     else if (m.event !== undefined) this.#happened(socket, m);
+    else if (m.error !== undefined) {
+      if (m.error === "malformed") this.#blame(socket, m);
+      this.#lost(socket);
+    }
+  }
+
+  /**
+   * Answers the request for which the server ends the connection, as it would each time: the oldest that has no answer,
+   * as answers come in order.
+   */
+  #blame(socket: Socket, m: Message): void {
+    if (this.#socket === socket && this.#calls[0]) this.#answered(socket, { ...m, id: this.#calls[0].request.id });
   }
 
   #answered(socket: Socket, m: Message): void {
     const call = this.#calls[0];
-    if (call?.request.id !== m.id) return socket.close(1000);
+    if (call?.request.id !== m.id) return this.#lost(socket);
     this.#calls.shift();
+    this.#useful = true;
     if (call!.sent !== undefined) this.#heard = Math.max(this.#heard, call!.sent);
     call!.answered(m, call!);
     if (this.#risky) this.#tend();
@@ -363,20 +460,21 @@ export class Client {
 
   #happened(socket: Socket, m: Message): void {
     if (m.event! <= this.#event) return; // again, after a connection was lost
-    if (m.event! > this.#event + 1) return socket.close(1000);
+    if (m.event! > this.#event + 1) return this.#lost(socket);
     this.#event = m.event!;
-    if (typeof m.lock === "number") this.locks.get(m.lock)?.happened(m);
+    this.locks.get(m.lock!)?.happened(m);
   }
 
   /** @internal Ends a lock here, without a word to the server. */
   drop(lock: Lock, cause: unknown): void {
     this.locks.delete(lock.id);
+    this.leases.delete(lock);
     lock.end(cause);
   }
 
   /** @internal How much of a time that the server measures can be counted on: clocks may differ by 2 %. */
   usable(time: number): number {
-    return time - time / 50 - (this.options.margin ?? Math.min(time / 10, 2000));
+    return time - time / 50 - Math.min(this.options.margin ?? Math.min(time / 10, 2000), time / 2);
   }
 
   /** @internal When all locks are over unless the server is heard. */
@@ -405,27 +503,22 @@ export class Client {
     const third = this.#ttl / 3;
     const oldest = this.#calls[0]?.sent;
     if (oldest !== undefined && now - oldest >= third) {
-      const socket = this.#socket;
-      socket.close(1000); // whose closing handshake may never end
-      this.#lost(socket);
+      this.#lost(this.#socket);
       return Infinity;
     }
     if (now - this.#said >= third) this.begin({ op: "renew" });
     return Math.min(this.#said, oldest ?? Infinity) + third;
   }
 
+  /** Ends locks that the server may have given to others. */
   #endOverdue(now: number): number {
-    let next = Infinity;
-    for (const lock of [...this.locks.values()]) {
-      const until = lock.until;
-      if (until > now) {
-        next = Math.min(next, until);
-        continue;
-      }
-      this.drop(lock, new LostError("deadline", "its time is over, and the server has not been heard extending it"));
-      this.begin({ op: "release", lock: lock.id });
+    let next = this.until;
+    const overdue = now >= next ? [...this.locks.values()] : [...this.leases];
+    for (const lock of overdue) {
+      lock.expire(now);
+      if (this.leases.has(lock)) next = Math.min(next, lock.until);
     }
-    return next;
+    return next > now ? next : Infinity;
   }
 
   #assess(now: number): number {
@@ -433,10 +526,21 @@ export class Client {
     const risky = now >= at;
     if (risky !== this.#risky) {
       this.#risky = risky;
-      this.options.onRisk?.(risky);
+      queueMicrotask(() => this.options.onRisk?.(risky)); // what it does must not hold this up
     }
     return risky ? Infinity : at;
   }
+}
+
+/** Refuses what the server would end the connection for. */
+function checkedResource({ type, path, limit, weight }: Resource, k: number): void {
+  const permit = type === "permit";
+  if (!permit && type !== "read" && type !== "write") throw new TypeError(`resource ${k}: its type must be read, write or permit, but is "${type}"`);
+  const whole = (n: unknown) => n === undefined || (Number.isInteger(n) && (n as number) > 0 && (n as number) < 2 ** 32);
+  if (permit ? limit === undefined || !whole(limit) || !whole(weight) : limit !== undefined || weight !== undefined) {
+    throw new TypeError(`resource ${k}: permits, and nothing else, have a limit, and perhaps a weight, which are whole numbers from 1`);
+  }
+  checked(path);
 }
 
 function parse(data: unknown): Message | undefined {

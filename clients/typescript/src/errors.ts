@@ -6,9 +6,10 @@ export interface Blocker {
   lock?: number;
   type: string;
   path: string[];
-  state: "acquired" | "enqueued";
-  /** How long it has been in this state, in milliseconds. */
-  since_ms: number;
+  /** "enqueued": it came first. */
+  state: "acquired" | "upgrading" | "enqueued";
+  /** How long it has been held, or has waited, in milliseconds; absent for clients of version 1. */
+  since_ms?: number;
 }
 
 /** Everything that this package throws or rejects with, but for misuse (TypeError) and the caller's own aborts. */
@@ -47,7 +48,11 @@ export class LostError extends LocktopusError {
 /** The lock could not be had in time. */
 export class UnavailableError extends LocktopusError {
   override name = "UnavailableError";
-  constructor(readonly blockers: Blocker[]) {
+  /**
+   * @param blockers the first few that are in the way
+   * @param state "unavailable" when there was no time to wait, "timeout" or "upgrade_timeout" otherwise
+   */
+  constructor(readonly blockers: Blocker[], readonly state = "unavailable") {
     super("not to be had in time" + inTheWay(blockers));
   }
 }
@@ -78,7 +83,7 @@ export class StaleError extends LocktopusError {
 
 function inTheWay(blockers: Blocker[]): string {
   return blockers
-    .map((b) => `${b.type} of /${b.path.join("/")}, ${b.state} by ${b.session} for ${b.since_ms} ms${b.note ? ` (${b.note})` : ""}`)
+    .map((b) => `${b.type} of /${b.path.join("/")}, ${b.state} by ${b.session}${b.since_ms ? ` for ${b.since_ms} ms` : ""}${b.note ? ` (${b.note})` : ""}`)
     .map((text, i) => (i === 0 ? ": " : ", then ") + text)
     .join("");
 }

@@ -1,9 +1,9 @@
 export { connect, type Client, type Options } from "./client.js";
-export { Party, type Lock, type LockOptions } from "./lock.js";
+export type { Lock, LockOptions } from "./lock.js";
 export type { LockInfo } from "./message.js";
 export type { Change, Watch } from "./watch.js";
 export type { Socket, SocketFactory } from "./socket.js";
-export { read, write, permit, type Resource } from "./resource.js";
+export { read, write, permit, Party, type Resource } from "./resource.js";
 export { Guard } from "./guard.js";
 export {
   ClosedError,

@@ -1,7 +1,8 @@
 import type { Call, Client } from "./client.js";
-import { LostError, ReleasedError } from "./errors.js";
-import { refusal, type Message } from "./message.js";
-import type { Resource } from "./resource.js";
+import { clock } from "./clock.js";
+import { LostError, ReleasedError, UnavailableError } from "./errors.js";
+import { refusal, type LockInfo, type Message } from "./message.js";
+import { Party, type Resource } from "./resource.js";
 
 export interface LockOptions {
   /** Gives up waiting. */
@@ -18,16 +19,17 @@ export interface LockOptions {
   party?: Party;
 }
 
-let parties = 0;
+const ends = new Set(["released", "canceled", "expired", "revoked"]);
 
-/**
- * Locks that belong together, as those of one task that holds some while it waits for others. Given to each of their
- * requests, it lets the server see when tasks would wait for each other in a circle: the request that would close it is
- * rejected with a DeadlockError that names the others. Without a party each lock stands for itself, so that tasks which
- * share a client never seem to wait for each other; nor are they told when they do.
- */
-export class Party {
-  /** @internal */ readonly number = ++parties;
+/** Why a lock's time is over. */
+const overdue = () => new LostError("deadline", "its time is over, and the server has not been heard extending it");
+
+/** A promise that somebody else settles, and nobody need wait for. */
+function later() {
+  let resolve!: () => void, reject!: (cause: unknown) => void;
+  const promise = new Promise<void>((a, b) => ([resolve, reject] = [a, b]));
+  promise.catch(() => {});
+  return { promise, resolve, reject };
 }
 
 type State = "waiting" | "held" | "over";
@@ -41,8 +43,9 @@ export class Lock {
   #began = performance.now();
   #over = new AbortController();
   #settle!: { resolve: (lock: Lock) => void; reject: (cause: unknown) => void };
-  readonly #party: Party;
   #upgrade?: { resolve: () => void; reject: (cause: unknown) => void };
+  #asked?: Call;
+  readonly #party: Party;
   /** @internal */ id = 0;
 
   /** @internal */
@@ -69,7 +72,9 @@ export class Lock {
     return this.#over.signal;
   }
 
+  /** Looks at the clock, and so knows at once that the time is over, when `signal` takes a moment. */
   get held(): boolean {
+    this.expire(clock());
     return this.#state === "held";
   }
 
@@ -78,10 +83,20 @@ export class Lock {
     return this.#state === "waiting";
   }
 
-  /** @internal When the lock is over unless the server is heard; never while it waits. */
+  /** @internal When the lock is over unless the server is heard. */
   get until(): number {
-    if (this.#state !== "held") return Infinity;
     return Math.min(this.client.until, this.#leaseEnd);
+  }
+
+  /** @internal Ends a lock whose time is over. The server is told, in case that it hasn't given it to others. */
+  expire(now: number): void {
+    if (this.#state === "held" && now >= this.until) this.askRelease(overdue());
+  }
+
+  /** @internal Ends the lock and says so to the server, if it can know of it. */
+  askRelease(cause: unknown, answered?: Call["answered"], failed?: Call["failed"]): void {
+    this.client.drop(this, cause);
+    if (!this.client.withdraw(this.#asked!)) this.client.begin({ op: "release", lock: this.id }, answered, failed);
   }
 
   /** @internal */
@@ -107,59 +122,83 @@ export class Lock {
       {
         op: "lock",
         resources: this.resources,
-        party: this.#party.number,
         ...(left !== undefined && { wait_ms: left }),
         ...(lease !== undefined && { lease_ms: Math.ceil(lease) }),
         ...(note !== undefined && { note }),
         ...(leave && { leave }),
+        party: this.#party.number,
       },
       (m, call) => this.#answered(m, call),
       (cause) => this.end(cause),
     );
     this.id = call.request.id!;
+    this.#asked = call;
     this.client.pending.add(this);
   }
 
   #answered(m: Message, call: Call): void {
     this.client.pending.delete(this);
     if (this.#state === "over") return; // given up meanwhile; a release is on its way
-    if (m.state === "acquired" || m.state === "enqueued") this.client.locks.set(this.id, this);
+    if (m.state === "enqueued") this.client.locks.set(this.id, this);
     if (m.state === "acquired") this.granted(m, call.sent ?? this.client.heard);
     else if (m.state !== "enqueued") this.end(refusal(m) ?? new LostError(m.state ?? "gone", m.message));
   }
 
-  /** @internal Makes it a lock that is held. */
+  /**
+   * @internal Makes it a lock that is held, unless the server's word was so long on its way that it may not be true any
+   * more. since is when the server can have granted it at the earliest, as far as is known.
+   */
   granted(m: { token?: string; slots?: number[]; lease_ms?: number }, since: number): void {
     if (this.#state !== "waiting") return;
+    this.#begun(m, since);
+    if (clock() >= this.until) return this.askRelease(overdue());
+    this.client.locks.set(this.id, this);
     this.#state = "held";
     this.#token = BigInt(m.token ?? 0);
     this.#slots = m.slots ?? [];
-    this.#begun(m, since);
     this.#settle.resolve(this);
-    this.client.tend();
   }
 
   /** Notes how long the lease lasts from when something was sent: a retry may be answered when much of it is over. */
   #begun(m: { lease_ms?: number }, since: number): void {
     const { lease } = this.options;
-    if (lease !== undefined) this.#leaseEnd = since + this.client.usable(Math.min(lease, m.lease_ms ?? 0));
+    if (lease === undefined) return;
+    this.#leaseEnd = since + this.client.usable(Math.min(lease, m.lease_ms ?? 0));
+    this.client.leases.add(this);
+    this.client.tend();
+  }
+
+  /** @internal Takes up what the server says of a lock about which nothing was heard for a while. */
+  found(info: LockInfo): void {
+    if (this.#state === "waiting" && info.state !== "enqueued") this.granted(info, this.client.heard);
+    else if (this.#state === "held" && BigInt(info.token ?? 0) !== this.#token) this.#upgraded(info.token);
+    else if (this.#state === "held" && info.state === "acquired") this.#noUpgrade(new UnavailableError([], "upgrade_timeout"));
+  }
+
+  #upgraded(token?: string): void {
+    this.#token = BigInt(token ?? 0);
+    this.#upgrade?.resolve();
+    this.#upgrade = undefined;
+  }
+
+  #noUpgrade(cause: unknown): void {
+    this.#upgrade?.reject(cause);
+    this.#upgrade = undefined;
   }
 
   /** @internal */
   happened(m: Message): void {
     switch (m.state) {
       case "acquired":
+        if (this.#state !== "waiting") return;
         this.granted(m, this.client.heard);
-        if (this.options.lease !== undefined) this.#renew();
+        if (this.options.lease !== undefined && this.held) this.#renew().catch(() => {});
         break;
       case "upgraded":
-        this.#token = BigInt(m.token ?? 0);
-        this.#upgrade?.resolve();
-        this.#upgrade = undefined;
+        this.#upgraded(m.token);
         break;
       case "upgrade_timeout":
-        this.#upgrade?.reject(refusal(m));
-        this.#upgrade = undefined;
+        this.#noUpgrade(refusal(m));
         break;
       default:
         this.client.drop(this, refusal(m) ?? new LostError(m.state ?? "gone", m.message));
@@ -172,77 +211,129 @@ export class Lock {
     if (this.#state === "waiting") this.#settle.reject(cause);
     this.#state = "over";
     this.client.pending.delete(this);
-    this.#upgrade?.reject(cause);
-    this.#upgrade = undefined;
+    this.#noUpgrade(cause);
     this.#over.abort(cause);
   }
 
   #giveUp(cause: unknown): void {
-    if (this.#state !== "waiting") return;
-    this.client.drop(this, cause);
-    this.client.begin({ op: "release", lock: this.id });
+    if (this.#state === "waiting") this.askRelease(cause);
   }
 
-  /** Gives the lock up. It resolves if the lock was held until now, and otherwise rejects with why it was not. */
+  /**
+   * Gives the lock up. It resolves if the lock was held until now, and otherwise rejects with why it was not; a second
+   * call resolves. When the server isn't heard until the lock would have ended by itself, it rejects with a LostError
+   * whose state is "deadline".
+   */
   async release(): Promise<void> {
-    if (this.#state === "over") {
+    if (!this.held) {
       if (this.signal.reason instanceof ReleasedError) return;
       throw this.signal.reason;
     }
-    this.client.drop(this, new ReleasedError());
-    const answer = await this.client.ask({ op: "release", lock: this.id });
-    if (answer.state !== "released") throw new LostError(answer.state ?? "gone", answer.message);
+    const patience = this.until - clock();
+    let timer: ReturnType<typeof setTimeout>;
+    const late = new Promise<never>((_, reject) => (timer = setTimeout(() => reject(overdue()), patience)));
+    const answer = new Promise<Message>((resolve, reject) => this.askRelease(new ReleasedError(), resolve, reject));
+    try {
+      const m = await Promise.race([answer, late]);
+      if (m.state !== "released") throw refusal(m) ?? new LostError(m.state ?? "gone", m.message);
+    } finally {
+      clearTimeout(timer!);
+    }
   }
 
-  /** Begins the lock's lease anew. */
+  /** Begins the lock's lease anew. Without a lease it does nothing that the client doesn't do by itself. */
   async renew(): Promise<void> {
-    if (this.#state === "over") throw this.signal.reason;
-    await this.#renew();
+    if (!this.held) throw this.signal.reason;
+    await this.#unlessOver(this.#renew());
   }
 
+  /** Begins the lease anew. */
   #renew(): Promise<void> {
+    return this.#ask({ op: "renew" }, (m, call) => {
+      if (m.state === "renewed" && this.#state === "held") this.#begun(m, call.sent ?? 0);
+    }).then(() => {});
+  }
+
+  /** Asks for something about the lock. */
+  #ask(request: { op: string; [member: string]: unknown }, take: Call["answered"] = () => {}): Promise<Message> {
     return new Promise((resolve, reject) => {
       this.client.begin(
-        { op: "renew", lock: this.id },
+        { ...request, lock: this.id },
         (m, call) => {
-          const error = refusal(m);
-          if (error) return reject(error);
-          this.#begun(m, call.sent ?? 0);
-          resolve();
+          take(m, call);
+          const error = refusal(m) ?? (ends.has(m.state ?? "") ? new LostError(m.state!, m.message) : undefined);
+          if (error) reject(error);
+          else resolve(m);
         },
         reject,
       );
     });
   }
 
+  /** Rejects when the lock is over before. */
+  #unlessOver<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const over = () => done(() => reject(this.signal.reason));
+      const aborted = () => done(() => reject(signal!.reason));
+      const done = (settle: () => void) => {
+        this.signal.removeEventListener("abort", over);
+        signal?.removeEventListener("abort", aborted);
+        settle();
+      };
+      this.signal.addEventListener("abort", over);
+      signal?.addEventListener("abort", aborted);
+      promise.then(
+        (value) => done(() => resolve(value)),
+        (cause) => done(() => reject(cause)),
+      );
+    });
+  }
+
   /**
    * Makes writes of the lock's reads, which waits until nobody else reads: it goes ahead of all who wait. The lock stays
-   * held meanwhile; afterwards its token is a new one. When it rejects, the lock is what it was.
+   * held meanwhile; afterwards its token is a new one. When it rejects, the lock is what it was; a RefusedError with the
+   * code "upgrade_conflict" says that another reader waits for the same, and one of the two has to release.
+   *
+   * When the signal ends it first, the upgrade is taken back. If it was granted just then, a lock that had reads alone is
+   * downgraded again; one that had writes, too, keeps what it has got, so as not to lose those.
    */
   async upgrade(options: { wait?: number; signal?: AbortSignal } = {}): Promise<void> {
     const { wait, signal } = options;
     signal?.throwIfAborted();
-    const upgraded = new Promise<void>((resolve, reject) => (this.#upgrade = { resolve, reject }));
-    upgraded.catch(() => {});
-    const giveUp = () => {
-      this.#upgrade?.reject(signal!.reason);
-      this.#upgrade = undefined;
-      if (this.held) this.client.begin({ op: "downgrade", lock: this.id });
-    };
-    signal?.addEventListener("abort", giveUp, { once: true });
+    if (!this.held) throw this.signal.reason;
+    const before = this.#token;
+    const turn = later();
+    let id = 0;
+    const answer = this.#ask({ op: "upgrade", ...(wait !== undefined && { wait_ms: Math.ceil(wait) }) }, (m, call) => {
+      if (this.#state !== "held") return;
+      if (m.state === "upgrading" || m.state === "upgraded") this.#upgrade = turn;
+      else turn.reject(new UnavailableError([], "upgrade_timeout"));
+      if (m.state === "upgraded") this.#upgraded(m.token);
+    });
+    id = this.client.lastID;
     try {
-      const answer = await this.client.ask({ op: "upgrade", lock: this.id, ...(wait !== undefined && { wait_ms: Math.ceil(wait) }) }, (m) => {
-        if (m.state === "upgraded") this.happened(m);
-      });
-      if (answer.state === "upgrading" || answer.state === "upgraded") await upgraded;
-    } finally {
-      signal?.removeEventListener("abort", giveUp);
+      await this.#unlessOver(answer.then(() => turn.promise), signal);
+    } catch (cause) {
+      if (signal?.aborted) this.#takeBack(id, turn, before);
+      throw cause;
     }
   }
 
-  /** Makes reads of the lock's writes, at once. The token stays. */
+  /** Ends an upgrade for which nobody waits any more. */
+  #takeBack(id: number, turn: unknown, before: bigint): void {
+    if (this.#state !== "held") return;
+    if (this.#upgrade === turn) this.#upgrade = undefined;
+    this.#ask({ op: "downgrade", upgrade: id }, () => {
+      const reads = this.resources.every((r) => r.type !== "write");
+      if (this.#state === "held" && this.#token !== before && reads) this.#ask({ op: "downgrade" }).catch(() => {});
+    }).catch(() => {});
+  }
+
+  /** Makes reads of the lock's writes, at once. The token stays. An upgrade that waits is taken back. */
   async downgrade(): Promise<void> {
-    await this.client.ask({ op: "downgrade", lock: this.id });
+    if (!this.held) throw this.signal.reason;
+    this.#noUpgrade(new UnavailableError([], "upgrade_timeout"));
+    await this.#unlessOver(this.#ask({ op: "downgrade" }));
   }
 
   /** Releases, where it is still held: for `await using`. */

@@ -3,14 +3,19 @@ import type { Resource } from "./resource.js";
 
 /** What the server tells of a lock. */
 export interface LockInfo {
+  /** The id of its session; "v1" for a client of version 1. */
   session?: string;
   name?: string;
   lock: number;
   /** Absent while it waits. */
   token?: string;
   state: string;
+  /** Those that are about the path which was asked for. */
   resources?: Resource[];
+  /** It was too long: its name, its note, and some resources are left out. */
+  cut?: boolean;
   note?: string;
+  /** How long it has been held, or has waited; absent for clients of version 1. */
   since_ms?: number;
   lease_ms?: number;
   slots?: number[];
@@ -33,8 +38,10 @@ export interface Message {
   session?: string;
   secret?: string;
   ttl_ms?: number;
+  durable?: boolean;
   first_event?: number;
-  lock?: number | LockInfo;
+  lock?: number;
+  n?: number;
   state?: string;
   token?: string;
   slots?: number[];
@@ -54,7 +61,7 @@ export interface Message {
 /** The error that an answer is; undefined if it is none. */
 export function refusal(m: Message): LocktopusError | undefined {
   const is = (word: string) => m.state === word || m.error === word;
-  if (is("unavailable") || is("timeout") || is("upgrade_timeout")) return new UnavailableError(m.blockers ?? []);
+  if (is("unavailable") || is("timeout") || is("upgrade_timeout")) return new UnavailableError(m.blockers ?? [], m.state ?? m.error);
   if (is("deadlock")) return new DeadlockError(m.cycle ?? []);
   if (is("denied")) return new RefusedError("denied", m.message ?? "", m.plugin ?? "", m.code ?? 0);
   if (m.error !== undefined) return new RefusedError(m.error, m.message ?? "");

@@ -23,12 +23,27 @@ export function permit(limit: number, ...path: string[]): Resource {
   return { type: "permit", path: checked(path), limit, weight: 1 };
 }
 
+let parties = 0;
+
+/**
+ * Locks that belong together, as those of one task that holds some while it waits for others. Given to each of their
+ * requests, it lets the server see when tasks would wait for each other in a circle: the request that would close it is
+ * rejected with a DeadlockError that names the others. Without a party each lock stands for itself, so that tasks which
+ * share a client never seem to wait for each other; nor are they told when they do.
+ */
+export class Party {
+  /** @internal */ readonly number = ++parties;
+}
+
 /** Refuses what can't be sent. Everything else is the server's to judge. */
 export function checked(path: readonly string[]): readonly string[] {
-  path.forEach((segment, k) => {
-    if (typeof segment !== "string") throw new TypeError(`segment ${k} of the path is no string`);
-    if (segment.includes("\0")) throw new TypeError(`segment ${k} of the path holds a NUL`);
-    if (!segment.isWellFormed()) throw new TypeError(`segment ${k} of the path holds half of a surrogate pair`);
-  });
+  path.forEach((segment, k) => checkedText(segment, `segment ${k} of the path`));
   return path;
+}
+
+export function checkedText(text: string, what: string): string {
+  if (typeof text !== "string") throw new TypeError(`${what} is no string`);
+  if (text.includes("\0")) throw new TypeError(`${what} holds a NUL`);
+  if (!text.isWellFormed()) throw new TypeError(`${what} holds half of a surrogate pair`);
+  return text;
 }

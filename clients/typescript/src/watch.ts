@@ -2,9 +2,10 @@ import type { Client } from "./client.js";
 import { ClosedError, LocktopusError } from "./errors.js";
 import type { LockInfo, Message } from "./message.js";
 
-/** Something that happened to a lock: the state it has come to, such as "enqueued", "acquired" or "released". */
+/** Something that happened to a lock. */
 export interface Change {
-  change: string;
+  change: "enqueued" | "acquired" | "upgrading" | "upgraded" | "downgraded" | "ended";
+  /** The lock as it is now; of one that has ended the state says how. */
   lock: LockInfo;
 }
 
@@ -12,11 +13,15 @@ const buffer = 4096; // changes that may wait to be taken
 
 /** Tells what changes at and below a path: `for await (const change of watch)`. */
 export class Watch implements AsyncIterable<Change> {
-  /** Those that there were when the watch began. */
+  /**
+   * Those that there were when the watch began. A table of them, by session and lock, in which each change puts its
+   * lock, or out of which it takes one that has ended, has what `inspect` would tell.
+   */
   locks: LockInfo[] = [];
   #changes: Change[] = [];
   #waiting: (() => void)[] = [];
   #over?: { cause: unknown };
+  #number = 0;
   /** @internal */ id = 0;
 
   /** @internal */
@@ -49,9 +54,10 @@ export class Watch implements AsyncIterable<Change> {
 
   /** @internal */
   happened(m: Message): void {
-    const lagged = m.change === "lagged" || typeof m.lock !== "object";
+    const lock = m.locks?.[0];
+    const lagged = m.change === "lagged" || !lock || m.n !== ++this.#number;
     if (!lagged && this.#changes.length < buffer) {
-      this.#changes.push({ change: m.change!, lock: m.lock as LockInfo });
+      this.#changes.push({ change: m.change as Change["change"], lock });
       this.#wake();
       return;
     }

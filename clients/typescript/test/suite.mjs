@@ -115,6 +115,108 @@ export const cases = {
     assert.ok(again.held, "a lock that is held");
   },
 
+  async "who is in the way is told"({ lib, connect }) {
+    const [a, b] = [await connect({ name: "worker-7" }), await connect()];
+    await a.lock(lib.write("orders", "17"), { note: "deploy 12" });
+    const now = await assert.fails(b.tryLock(lib.read("orders")), lib.UnavailableError);
+    assert.equal(now.state, "unavailable", "state");
+    const { session, note, type, path, state } = now.blockers[0];
+    assert.equal([now.blockers.length, session, note, type, path.join("/"), state].join(), "1,worker-7,deploy 12,write,orders/17,acquired", "blockers");
+    const later = await assert.fails(b.lock(lib.read("orders"), { wait: 50 }), lib.UnavailableError);
+    assert.equal([later.state, later.blockers.length].join(), "timeout,1", "state and blockers");
+  },
+
+  async "an upgrade goes ahead, and a downgrade lets others in"({ lib, connect }) {
+    const [a, b] = [await connect(), await connect()];
+    const mine = await a.lock([lib.read("x"), lib.write("y")]);
+    const theirs = await b.lock(lib.read("x"));
+    const before = mine.token;
+    const late = await assert.fails(mine.upgrade({ wait: 50 }), lib.UnavailableError);
+    assert.equal([late.state, late.blockers.length].join(), "upgrade_timeout,1", "state and blockers");
+    const stop = new AbortController();
+    const upgrade = assert.fails(mine.upgrade({ signal: stop.signal }), RangeError);
+    stop.abort(new RangeError("enough"));
+    await upgrade;
+    await (await b.lock(lib.read("x"), { wait: 30_000 })).release();
+    await assert.fails(b.tryLock(lib.read("y")), lib.UnavailableError);
+    const upgraded = mine.upgrade();
+    for (let locks = []; !locks.some((l) => l.state === "upgrading"); ) ({ locks } = await b.inspect(["x"]));
+    const refused = await assert.fails(theirs.upgrade(), lib.RefusedError);
+    assert.equal(refused.code, "upgrade_conflict", "code");
+    await theirs.release();
+    await upgraded;
+    assert.ok(mine.token > before, "a larger token");
+    await assert.fails(b.tryLock(lib.read("x")), lib.UnavailableError);
+    await mine.downgrade();
+    await (await b.tryLock([lib.read("x"), lib.read("y")])).release();
+    await mine.release();
+    for (const change of [() => mine.upgrade(), () => mine.downgrade(), () => mine.renew()]) await assert.fails(change(), lib.ReleasedError);
+  },
+
+  async "locks can be inspected and watched"({ lib, connect, wire }) {
+    const [a, b] = [await connect({ name: "a" }), await connect({ backoff: { min: 1, max: 10 } })];
+    const held = await a.lock(lib.write("x", "y"), { note: "n" });
+    const { locks, next } = await b.inspect(["x"]);
+    assert.equal([locks.length, next, locks[0].name, locks[0].note, BigInt(locks[0].token) === held.token].join(), "1,,a,n,true", "what is seen");
+    const watch = await b.watch(["x"]);
+    assert.equal(watch.locks.length, 1, "locks at the beginning");
+    await held.release();
+    const other = await a.lock(lib.read("x"));
+    const seen = [];
+    for await (const { change, lock } of watch) {
+      seen.push(`${change} ${lock.state}`);
+      if (seen.length === 2) break;
+    }
+    assert.equal(seen.join(), "ended released,acquired acquired", "changes");
+    const second = await b.watch([]);
+    wire.cut();
+    await assert.fails((async () => { for await (const _ of second); })(), lib.LocktopusError);
+    await other.release();
+  },
+
+  async "a request that ends its connection isn't sent for ever"({ lib, connect }) {
+    const a = await connect({ backoff: { min: 1, max: 10 } });
+    const held = await a.lock(lib.write("x"));
+    const long = await assert.fails(a.lock(lib.write("y"), { note: "n".repeat(70_000) }), lib.RefusedError);
+    assert.equal(long.code, "limit", "code");
+    const deep = await assert.fails(a.lock(lib.write(...Array(4200).fill(""))), lib.RefusedError);
+    assert.equal(deep.code, "malformed", "code");
+    assert.ok(held.held, "a lock that is still held");
+    await held.release();
+  },
+
+  async "the signal for connecting does nothing afterwards"({ lib, connect }) {
+    const stop = new AbortController();
+    const a = await connect({ signal: stop.signal });
+    stop.abort();
+    const session = a.session;
+    await (await a.lock(lib.write("x"))).release();
+    assert.equal(a.session, session, "session");
+    const late = new AbortController();
+    late.abort(new RangeError("enough"));
+    await assert.fails(connect({ signal: late.signal }), RangeError);
+  },
+
+  async "an impatient request leaves nothing behind"({ lib, connect, wire }) {
+    const a = await connect({ backoff: { min: 1, max: 10 } });
+    const b = await connect({}, true);
+    const held = await b.lock(lib.write("x"));
+    const waiting = assert.fails(a.lock(lib.write("x"), { leave: true }), lib.LostError);
+    for (let locks = []; locks.length < 2; ) ({ locks } = await b.inspect(["x"]));
+    wire.cut();
+    await waiting;
+    await held.release();
+    await (await b.lock(lib.write("x"), { wait: 30_000 })).release();
+  },
+
+  async "credentials can be new for each connection"({ lib, connect, wire }) {
+    let asked = 0;
+    const a = await connect({ backoff: { min: 1, max: 10 }, authorize: async () => ({ credentials: { token: `${++asked}` } }) });
+    wire.cut();
+    await (await a.lock(lib.write("x"))).release();
+    assert.equal(asked, 2, "how often it was asked");
+  },
+
   async "permits have slots, and a lease ends"({ lib, connect }) {
     const a = await connect({ margin: 1 });
     const one = await a.lock(lib.permit(2, "pool"));
@@ -151,6 +253,10 @@ export const cases = {
     await assert.fails((async () => a.lock([]))(), TypeError);
     await assert.fails((async () => lib.write("a\0"))(), TypeError);
     await assert.fails((async () => lib.write("\ud800"))(), TypeError);
+    await assert.fails((async () => a.lock(lib.write("x"), { note: "\0" }))(), TypeError);
+    await assert.fails((async () => a.lock({ type: "append", path: [] }))(), TypeError);
+    await assert.fails((async () => a.lock({ type: "permit", path: [] }))(), TypeError);
+    await assert.fails((async () => a.lock({ type: "write", path: [], limit: 1 }))(), TypeError);
     await assert.fails(lib.connect("http://localhost/v2?namespace=a"), TypeError);
     await assert.fails(lib.connect("ws://localhost/v2"), TypeError);
   },
