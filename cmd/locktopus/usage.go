@@ -93,7 +93,7 @@ Any setting can also be given by environment, such as LOCKTOPUS_SERVER_LISTEN. F
 the environment, the environment over the file, the file over the defaults.
 
 Signals: SIGTERM and SIGINT stop it once clients have finished or server.drain is over, a second
-one stops it at once. SIGHUP reads FILE and what it names again and says in the log what changed.
+one stops it at once. SIGHUP reads FILE and all that it names again and says in the log what changed.
 
 Exit codes: 0 stopped as told; 1 it failed, or was stopped at once; 64 wrong command line;
 78 faulty configuration.
