@@ -402,27 +402,46 @@ func TestAPartyWithManyLocksIsLookedAt(t *testing.T) {
 	}
 }
 
-// TestWhatIsAboutToEndIsInNoCycle: a session that is over and whose locks are still being given up, and a request that
-// leaves with its attachment.
+// TestWhatIsAboutToEndIsInNoCycle: locks of a session that is over, as they are still being given up, and requests that
+// leave with their attachment, where they wait for somebody or keep a place in the queue.
 func TestWhatIsAboutToEndIsInNoCycle(t *testing.T) {
-	for _, leave := range []bool{false, true} {
+	leaves := func(r *Request) { r.Leave = true }
+	for name, c := range map[string]struct {
+		b    []Request // with what party 0 of b begins
+		last []Request // and goes on when very many others of its locks are to end before
+		end  bool
+	}{
+		"session": {nil, []Request{lockRequest(5000, write("a")), lockRequest(5001, write("b"))}, true},
+		"waits":   {[]Request{lockRequest(1, write("b"))}, []Request{with(lockRequest(5000, write("a")), leaves)}, false},
+		"place":   {[]Request{lockRequest(1, write("a"))}, []Request{with(lockRequest(5000, write("b")), leaves)}, false},
+	} {
 		w := newWorld(t, Defaults)
 		a, atA := w.open(wire.V2MaxID)
 		b, atB := w.open(wire.V2MaxID)
+		other, atOther := w.open(wire.V2MaxID)
 		w.do(a, atA, lockRequest(1, write("a")))
-		w.do(b, atB, lockRequest(1, write("b")))
-		for k := range 2 * sliceLocks { // these go first
+		if name == "place" {
+			w.do(other, atOther, lockRequest(1, read("b")))
+		}
+		for _, r := range c.b {
+			w.do(b, atB, r)
+		}
+		for k := range 2 * sliceLocks {
 			w.do(b, atB, with(lockRequest(uint64(k+2), write("a")), func(r *Request) { r.Leave, r.Party = true, 1 }))
 		}
-		w.do(b, atB, with(lockRequest(5000, write("a")), func(r *Request) { r.Leave = true }))
-		if leave {
-			w.space.Detach(w.now, b, atB, &w.fx)
-		} else {
+		for _, r := range c.last {
+			w.do(b, atB, r)
+		}
+		live := b.roster.len()
+		if c.end {
 			w.space.End(w.now, b, "enough", &w.fx)
+		} else {
+			w.space.Detach(w.now, b, atB, &w.fx)
 		}
 		require.True(t, w.fx.More)
+		require.Equal(t, live-sliceLocks, b.roster.len())
 		w.do(a, atA, lockRequest(2, write("b")))
-		require.Contains(t, []wire.V2State{wire.V2Enqueued, wire.V2Acquired}, w.state(), "leave is %v", leave)
+		require.Equal(t, wire.V2Enqueued, w.state(), name)
 	}
 }
 
