@@ -120,6 +120,39 @@ func TestAdministrationIsUnderTheServersTLS(t *testing.T) {
 	p.await("msg=listening ")
 	status, _ := askAdmin(t, "https://"+address+"/admin/v1/namespaces", oneToken, &tls.Config{RootCAs: a.pool()})
 	require.Equal(t, 200, status)
+
+	ca := filepath.Join(dir, "ca.pem")
+	write(t, ca, a.pem)
+	_, port, err := net.SplitHostPort(address)
+	require.NoError(t, err)
+	reached := "nobody uses a namespace of this name"
+	releaseSays(t, 1, reached, "--admin", "https://localhost:"+port, "--ca", ca)
+	releaseSays(t, 69, "not another", "--admin", "https://"+address, "--ca", ca, "--server-name", "another")
+	releaseSays(t, 1, reached, "--admin", "https://"+address, "--ca", ca, "--server-name", "localhost")
+	releaseSays(t, 69, "unknown authority", "--admin", "https://"+address)
+	releaseSays(t, 69, "", "--admin", "http://"+address)
+}
+
+// releaseSays runs locktopus release for nobody's lock.
+func releaseSays(t *testing.T, code int, text string, args ...string) {
+	t.Helper()
+	var stderr strings.Builder
+	p := process{stdout: io.Discard, stderr: &stderr, environ: []string{"LOCKTOPUS_ADMIN_TOKEN=" + oneToken}}
+	got := p.run(append([]string{"release", "s", "1", "--namespace", "n", "--reason", "why"}, args...))
+	require.Equal(t, code, got, stderr.String())
+	require.Contains(t, stderr.String(), text)
+}
+
+func TestAdministrationOverAUnixSocket(t *testing.T) {
+	dir := t.TempDir()
+	socket := filepath.Join(dir, "admin.sock")
+	p := start(t, []string{"serve", "--listen", "127.0.0.1:0", "--state-dir", ""},
+		withEnv("LOCKTOPUS_ADMIN_LISTEN=unix:"+socket, "LOCKTOPUS_ADMIN_TOKEN="+oneToken))
+	p.await("msg=listening ")
+	releaseSays(t, 1, "nobody uses a namespace of this name", "--admin", "unix:"+socket)
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
+	<-p.exited
+	require.NoFileExists(t, socket)
 }
 
 func TestATokenThatCrossesANetworkInTheOpenIsWarnedOf(t *testing.T) {

@@ -16,9 +16,8 @@ const pageOfLocks = 500
 // lookFlags are those of commands that show locks.
 type lookFlags struct {
 	dialFlags
-	command string
-	json    bool
-	path    []string
+	json bool
+	path []string
 }
 
 func (p process) ls(args []string) int {
@@ -89,7 +88,7 @@ var errOutput = errors.New("cannot write")
 
 // look connects to a server, shows something, and says how that went.
 func (p process) look(command string, args []string, paths int, show func(context.Context, *client.Client, *lookFlags) error) int {
-	f, err := parseLook(command, args, paths)
+	f, err := parseLook(args, paths)
 	options := client.Options{Name: "locktopus " + command}
 	if err == nil {
 		err = f.options(p, &options)
@@ -123,8 +122,8 @@ func (p process) look(command string, args []string, paths int, show func(contex
 }
 
 // parseLook reads the command line. Without a path it is the whole namespace, where that is allowed.
-func parseLook(command string, args []string, paths int) (*lookFlags, error) {
-	f := &lookFlags{command: command}
+func parseLook(args []string, paths int) (*lookFlags, error) {
+	f := &lookFlags{}
 	flags := append(f.dialFlagList(), &flagValue{long: "--json", alone: &f.json})
 	operands, err := parseFlags(args, 1, flags...)
 	if err != nil {
