@@ -117,7 +117,7 @@ func TestOnRiskIsToldWhatIsNew(t *testing.T) {
 	inBubble(t, func(b *bubble) {
 		n := b.line()
 		var told []bool
-		_ = n.client(client.Options{TTL: faultTTL, OnRisk: func(r bool) { told = append(told, r) }})
+		a := n.client(client.Options{TTL: faultTTL, OnRisk: func(r bool) { told = append(told, r) }})
 		for range 3 {
 			n.instead(refused)
 			n.cut()
@@ -125,6 +125,7 @@ func TestOnRiskIsToldWhatIsNew(t *testing.T) {
 			n.instead(nil)
 			<-time.After(faultTTL)
 		}
+		require.NoError(b.t, a.Close())
 		require.Equal(b.t, []bool{true, false, true, false, true, false}, told)
 	})
 }
