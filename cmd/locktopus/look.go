@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/locktopus-project/locktopus/v2/client"
@@ -16,12 +17,14 @@ const pageOfLocks = 500
 // lookFlags are those of commands that show locks.
 type lookFlags struct {
 	dialFlags
-	json bool
-	path []string
+	json    bool
+	path    []string
+	session string // inspect: only its locks; "": all
+	lock    string // inspect: only this one of them; "": all
 }
 
 func (p process) ls(args []string) int {
-	return p.look("ls", args, 0, func(ctx context.Context, c *client.Client, f *lookFlags) error {
+	return p.look("ls", args, 0, 1, func(ctx context.Context, c *client.Client, f *lookFlags) error {
 		out := newLines(p.stdout, f.json)
 		out.heading("STATE", "FOR")
 		return eachLock(ctx, c, f.path, func(l *seen) error {
@@ -31,21 +34,29 @@ func (p process) ls(args []string) int {
 }
 
 func (p process) inspect(args []string) int {
-	return p.look("inspect", args, 1, func(ctx context.Context, c *client.Client, f *lookFlags) error {
+	return p.look("inspect", args, 1, 3, func(ctx context.Context, c *client.Client, f *lookFlags) error {
 		out, shown := newLines(p.stdout, f.json), 0
 		err := eachLock(ctx, c, f.path, func(l *seen) error {
+			if !f.means(l) {
+				return nil
+			}
 			shown++
 			return out.details(l)
 		})
 		if err == nil && shown == 0 && !f.json {
-			err = out.write(fmt.Sprintf("nobody holds or waits for %s\n", pathWord(f.path)))
+			err = out.write("there is no such lock\n")
 		}
 		return err
 	})
 }
 
+// means says whether a lock is one that is asked for.
+func (f *lookFlags) means(l *seen) bool {
+	return strings.HasPrefix(l.Session, f.session) && (f.lock == "" || f.lock == l.lockWord())
+}
+
 func (p process) watch(args []string) int {
-	return p.look("watch", args, 1, func(ctx context.Context, c *client.Client, f *lookFlags) error {
+	return p.look("watch", args, 1, 1, func(ctx context.Context, c *client.Client, f *lookFlags) error {
 		out := newLines(p.stdout, f.json)
 		out.heading("TIME", "CHANGE")
 		for {
@@ -87,8 +98,8 @@ func (p process) watchOnce(ctx context.Context, c *client.Client, f *lookFlags, 
 var errOutput = errors.New("cannot write")
 
 // look connects to a server, shows something, and says how that went.
-func (p process) look(command string, args []string, paths int, show func(context.Context, *client.Client, *lookFlags) error) int {
-	f, err := parseLook(args, paths)
+func (p process) look(command string, args []string, least, most int, show func(context.Context, *client.Client, *lookFlags) error) int {
+	f, err := parseLook(args, least, most)
 	options := client.Options{Name: "locktopus " + command}
 	if err == nil {
 		err = f.options(p, &options)
@@ -122,15 +133,21 @@ func (p process) look(command string, args []string, paths int, show func(contex
 }
 
 // parseLook reads the command line. Without a path it is the whole namespace, where that is allowed.
-func parseLook(args []string, paths int) (*lookFlags, error) {
+func parseLook(args []string, least, most int) (*lookFlags, error) {
 	f := &lookFlags{}
 	flags := append(f.dialFlagList(), &flagValue{long: "--json", alone: &f.json})
-	operands, err := parseFlags(args, 1, flags...)
+	operands, err := parseFlags(args, most, flags...)
 	if err != nil {
 		return nil, err
 	}
-	if len(operands) < paths {
+	if len(operands) < least {
 		return nil, errors.New(`name a path: its segments with "/" between them, or "" for the whole namespace`)
+	}
+	if len(operands) > 1 {
+		f.session = operands[1]
+	}
+	if len(operands) > 2 {
+		f.lock = operands[2]
 	}
 	if len(operands) > 0 {
 		if f.path, err = parseTextPath(operands[0]); err != nil {

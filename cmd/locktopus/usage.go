@@ -93,7 +93,7 @@ Any setting can also be given by environment, such as LOCKTOPUS_SERVER_LISTEN. F
 the environment, the environment over the file, the file over the defaults.
 
 Signals: SIGTERM and SIGINT stop it once clients have finished or server.drain is over, a second
-one stops it at once. SIGHUP reads FILE and all that it names again and says in the log what changed.
+one stops it at once. SIGHUP reads FILE and what it names again and says in the log what changed.
 
 Exit codes: 0 stopped as told; 1 it failed, or was stopped at once; 64 wrong command line;
 78 faulty configuration.
@@ -186,10 +186,11 @@ which "locktopus release" takes, the session's name, what it is for, and its not
 Exit codes: 0 listed; 1 the list can't be written; 64 wrong command line; 69 the server can't be
 reached; 77 denied.
 `,
-	"inspect": `Usage: locktopus inspect PATH [--json] [options]
+	"inspect": `Usage: locktopus inspect PATH [SESSION [LOCK]] [--json] [options]
 
 Says all about the locks at a path, below it, and above it where that covers it: what they are
-for, whose they are, and of those that wait for whom.
+for, whose they are, and of those that wait for whom. SESSION and LOCK, as "locktopus ls" shows
+them, leave out all others.
 
 ` + lookHelp + `
 Exit codes: 0 said, also if there are no locks; 1 it can't be written; 64 wrong command line; 69

@@ -467,6 +467,12 @@ func (ns *namespace) taken(lock engine.Handle) (why string, ok bool) {
 	return why, ok
 }
 
+// isRevoked says whether an administrator has taken a v1 lock, and who had it doesn't know. ns.mu is held.
+func (ns *namespace) isRevoked(lock engine.Handle) bool {
+	_, ok := ns.revoked[lock]
+	return ok
+}
+
 // revoked is what a v1 client is told whose lock an administrator has taken.
 func revoked(why string) *refusal {
 	return &refusal{codeFault, fmt.Sprintf("an administrator has released this connection's lock: %s", why)}

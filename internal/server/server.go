@@ -235,7 +235,7 @@ func (s *Server) expire(x abandonment) {
 func (s *Server) release(ns *namespace, lock engine.Handle, fx *session.Effects) (r engine.Released, ok bool) {
 	ns.mu.Lock()
 	r, err := ns.releaseV1(s.now(), lock, fx)
-	if _, revoked := ns.revoked[lock]; err != nil && !revoked {
+	if err != nil && !ns.isRevoked(lock) {
 		ns.mu.Unlock()
 		panic("server: a session's lock is not in its engine: " + err.Error())
 	}
