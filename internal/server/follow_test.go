@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -199,4 +200,48 @@ func TestV2WatchFollowsManyClients(t *testing.T) {
 		b.put(&m) // what was granted by the end of others, meanwhile
 	}
 	require.Equal(t, inspected, b)
+}
+
+// TestV2AnswersHaveRoom has a client ask for very much and read none of it for a while: it isn't cut off, as no
+// request is read while more waits than limits.pause_reading_bytes, and an answer has room behind that.
+func TestV2AnswersHaveRoom(t *testing.T) {
+	const asks = 300
+	s := serveLoopback(t, Options{})
+	set := testSettings()
+	set.Net.OutputBytes, set.Net.PauseBytes = 64<<10, 16<<10
+	set.Sessions.AnswerBytes = 47 << 10
+	s.Reload(set)
+	c := s.talk(t, "/v2")
+	require.NoError(t, c.say(helloV2))
+	for id := range 200 {
+		require.NoError(t, c.say(`{"op":"lock","id":%d,"resources":[{"type":"write","path":["a",%q]}],"note":"a note"}`, id+1, fmt.Sprint(strings.Repeat("long", 100), id)))
+		_, err := c.hear(`"acquired"`)
+		require.NoError(t, err)
+	}
+	sent := make(chan error)
+	go func() {
+		for id := range asks {
+			op := []string{`"op":"inspect","limit":1000`, `"op":"watch"`, `"op":"inspect"`}[id%3]
+			if id >= 100 {
+				op = `"op":"inspect"`
+			}
+			if err := c.say(`{%s,"id":%d,"path":["a"]}`, op, id+1000); err != nil {
+				sent <- err
+				return
+			}
+		}
+		sent <- nil
+	}()
+	for st := s.net.Stats(); st.Messages <= 201+4 && st.Overflows == 0; st = s.net.Stats() {
+		runtime.Gosched() // some are answered, and it reads nothing
+	}
+	for id := range asks {
+		text, err := c.hear(fmt.Sprintf(`{"id":%d,`, id+1000))
+		require.NoError(t, err, "answer %d", id)
+		require.Contains(t, text, `"next":"`)
+		require.Greater(t, len(text), 20<<10)
+		require.Less(t, len(text), 48<<10)
+	}
+	require.NoError(t, <-sent)
+	require.Zero(t, s.net.Stats().Overflows)
 }
