@@ -31,12 +31,12 @@ var ErrCursor = errors.New("this is no place to go on from")
 // ParseCursor reads what Text wrote. Inspect can be called with whatever it returns, also of texts that
 // somebody made up: what such a cursor shows is only of no use.
 func ParseCursor(text string) (c Cursor, err error) {
+	if text == "" {
+		return c, nil
+	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil || len(b) > 8*binary.MaxVarintLen64 {
 		return c, ErrCursor
-	}
-	if len(b) == 0 {
-		return c, nil
 	}
 	var numbers [2 + len(c.trail)]uint64
 	for i := range numbers {

@@ -31,6 +31,14 @@ func TestCursorsAsTextsGoOnWhereTheyWere(t *testing.T) {
 	require.Len(t, seen, 50)
 }
 
+// TestLineBreaksAreNoCursor: base64 skips them.
+func TestLineBreaksAreNoCursor(t *testing.T) {
+	for _, text := range []string{"\r", "\n", "AA\n"} {
+		_, err := engine.ParseCursor(text)
+		require.ErrorIs(t, err, engine.ErrCursor, "%q", text)
+	}
+}
+
 // FuzzCursorsAreSafe inspects from places that somebody made up.
 func FuzzCursorsAreSafe(f *testing.F) {
 	e := engine.New(engine.Limits{}, 0)
@@ -38,7 +46,7 @@ func FuzzCursorsAreSafe(f *testing.F) {
 		lock(f, e, text)
 	}
 	_, c, _ := e.Inspect(nil, engine.Cursor{}, 2)
-	for _, text := range []string{"", "AA", c.Text(), c.Text() + "AQ", "////", "_____w8BAgMEBQ"} {
+	for _, text := range []string{"", "AA", c.Text(), c.Text() + "AQ", "////", "_____w8BAgMEBQ", "\r"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
