@@ -84,8 +84,8 @@ func (sp *Space) mayBeWaitedFor(l *lock) bool {
 	return false
 }
 
-// cycle looks for a deadlock that a lock closes by waiting, or by its upgrade. The answer is unknown if there is too much to be looked
-// at, or if somebody's time is over who would be in it.
+// cycle looks for a deadlock that a lock closes by waiting, or by its upgrade. The answer is unknown if there is too
+// much to be looked at, or if somebody's time is over who would be in it.
 func (sp *Space) cycle(l *lock, upgrade bool) (found []engine.Wait, known bool) {
 	w := &sp.waiters
 	w.Space, w.seen, w.first, w.upgrade = sp, 0, l.handle, upgrade
@@ -131,7 +131,8 @@ func (sp *Space) refuseDeadlock(s *Session, i uint32, l *lock) bool {
 // refuseUpgrade answers an upgrade that would wait for ever, or by which others would, or of which that isn't known.
 // False: there is nothing against it. One that doesn't wait closes no cycle by waiting.
 func (sp *Space) refuseUpgrade(s *Session, r *Request, l *lock, waits bool) bool {
-	if !waits && len(sp.inTheWay(l, &copies{})) > 0 {
+	others := sp.engine.Waiting() - 1 - sp.parties.at(l.party).waits // requests of theirs that wait, besides this
+	if others == 0 || !waits && sp.ahead(l) > 0 {
 		return false
 	}
 	var m *wire.V2Message

@@ -383,6 +383,25 @@ func TestAPartyMayHaveVeryManyThatWait(t *testing.T) {
 	require.Equal(t, wire.V2Deadlock, w.state())
 }
 
+// TestAnUpgradeBesideVeryManyReadersWaits: where nobody waits, nothing is looked for.
+func TestAnUpgradeBesideVeryManyReadersWaits(t *testing.T) {
+	w := newWorld(t, Defaults)
+	s, at := w.open(wire.V2MaxID)
+	w.do(s, at, lockRequest(1, read("x")))
+	readers, atReaders := w.open(wire.V2MaxID)
+	for id := range uint64(mostSteps + 1) {
+		w.do(readers, atReaders, lockRequest(id+1, read("x")))
+	}
+	w.do(s, at, request(wire.V2Upgrade, 2, 1))
+	require.Equal(t, wire.V2Upgrading, w.state())
+	w.do(s, at, request(wire.V2Downgrade, 3, 1))
+	w.do(s, at, with(lockRequest(4, write("x")), func(r *Request) { r.Party = 1 }))
+	require.Equal(t, wire.V2Enqueued, w.state())
+	w.do(s, at, request(wire.V2Upgrade, 5, 1))
+	require.Equal(t, wire.V2TryLater, w.fx.Messages[0].Error)
+	require.Empty(t, broken(w.space))
+}
+
 // TestAPartyWithManyLocksIsLookedAt: whether anybody waits for them is asked of few only.
 func TestAPartyWithManyLocksIsLookedAt(t *testing.T) {
 	for n, looked := range map[int]bool{mostWaited - 1: false, mostWaited: true} {
