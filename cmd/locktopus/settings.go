@@ -19,6 +19,7 @@ func settings(c *config.Config) server.Settings {
 		Abandoned:      c.Limits.AbandonedPerAddress,
 		Sessions:       sessionLimits(c),
 		SessionsMax:    c.Limits.Sessions,
+		SessionsFrom:   c.Limits.SessionsPerAddress,
 		Namespaces:     c.Limits.Namespaces,
 		NamespaceName:  c.Limits.NamespaceNameBytes,
 		DefaultAbandon: c.Locks.DefaultAbandonTimeout,

@@ -76,6 +76,7 @@ type Limits struct {
 	Namespaces            int           `toml:"namespaces" min:"1" max:"10000000"`
 	NamespaceNameBytes    int           `toml:"namespace_name_bytes" min:"1" max:"4096"`
 	Sessions              int           `toml:"sessions" min:"1" max:"10000000"`
+	SessionsPerAddress    int           `toml:"sessions_per_address" min:"1" max:"10000000"`
 	SessionLocks          int           `toml:"session_locks" min:"1" max:"10000000"`
 	SessionAnswers        int           `toml:"session_answers" min:"16" max:"65536"`
 	SessionEvents         int           `toml:"session_events" min:"16" max:"65536"`

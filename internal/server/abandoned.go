@@ -33,18 +33,43 @@ func originOf(addr netip.Addr) origin {
 	return origin(maphash.Comparable(originSeed, addr) | 1)
 }
 
+// tally counts things by the addresses that they come from. The zero value has counted nothing.
+type tally struct {
+	mu     sync.Mutex // guards counts
+	counts map[origin]int
+}
+
+// add counts n more, or less, and says how many there are now. What has no address isn't counted.
+func (t *tally) add(o origin, n int) int {
+	if o == 0 {
+		return 0
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.counts == nil {
+		t.counts = map[origin]int{}
+	}
+	t.counts[o] += n
+	now := t.counts[o]
+	if now == 0 {
+		delete(t.counts, o)
+	}
+	return now
+}
+
+// from is how many there are from an address.
+func (t *tally) from(o origin) int { return t.add(o, 0) }
+
 // abandoned holds all of them in the order of their times, and counts them by their origins.
 type abandoned struct {
 	*schedule[abandonment]
-
-	counting sync.Mutex // guards counts
-	counts   map[origin]int
+	tally
 }
 
 func newAbandoned(release func(abandonment)) *abandoned {
-	a := &abandoned{counts: map[origin]int{}}
+	a := &abandoned{}
 	a.schedule = newSchedule(func(x abandonment) {
-		a.uncount(x.from)
+		a.tally.add(x.from, -1)
 		release(x)
 	})
 	return a
@@ -52,26 +77,6 @@ func newAbandoned(release func(abandonment)) *abandoned {
 
 // add puts a lock to the others.
 func (a *abandoned) add(at time.Time, x abandonment) {
-	a.counting.Lock()
-	a.counts[x.from]++
-	a.counting.Unlock()
+	a.tally.add(x.from, 1)
 	a.schedule.add(at, x)
-}
-
-func (a *abandoned) uncount(o origin) {
-	a.counting.Lock()
-	defer a.counting.Unlock()
-	if a.counts[o]--; a.counts[o] == 0 {
-		delete(a.counts, o)
-	}
-}
-
-// from is how many there are from an address. Those without an address aren't counted together.
-func (a *abandoned) from(o origin) int {
-	if o == 0 {
-		return 0
-	}
-	a.counting.Lock()
-	defer a.counting.Unlock()
-	return a.counts[o]
 }

@@ -40,6 +40,7 @@ type Settings struct {
 	Abandoned      int           // locks left behind from one address; beyond it nobody connects from there
 	Sessions       session.Limits
 	SessionsMax    int           // of v2 at once, in all namespaces
+	SessionsFrom   int           // of v2 at once, begun from one address; 0: no bound
 	Namespaces     int           // namespaces at once
 	NamespaceName  int           // bytes of a namespace's name
 	DefaultAbandon time.Duration // where a client names none
@@ -87,6 +88,7 @@ type Server struct {
 	ticks     *schedule[*namespace]   // namespaces whose sessions have something to do
 	epoch     []byte                  // this run of the server
 	living    atomic.Int64            // sessions of v2
+	homes     tally                   // of those, by the addresses that they were begun from
 	drainEnd  atomic.Int64            // when clients are disconnected, in Unix nanoseconds
 	born      time.Time               // when the clock of sessions began
 	stop      chan struct{}           // closed when the server ends

@@ -84,6 +84,10 @@ func (s *Server) finish(ns *namespace, fx *session.Effects) {
 	for _, id := range fx.Wake {
 		s.net.Post(wsnet.ConnID(id), tokenCollect)
 	}
+	for _, home := range fx.Left {
+		s.homes.add(origin(home), -1)
+	}
+	fx.Left = fx.Left[:0]
 	if behind {
 		s.spaces.share(ns)
 		s.work.Go(func() { s.advance(ns) })

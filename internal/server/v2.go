@@ -149,6 +149,11 @@ func (w *worker) hello(c wsnet.Conn, sess *connection, h *wire.V2Greeting) {
 		w.failV2(c, sess, &wire.V2Message{Error: wire.V2NotAllowed, Message: []byte(err.Error())}, codeDenied)
 		return
 	}
+	no, ours := errors.AsType[*refusal](err)
+	if ours {
+		w.failV2(c, sess, &wire.V2Message{Error: wire.V2TryLater, Message: []byte(no.text)}, no.code)
+		return
+	}
 	code := wire.V2NoSession
 	if !h.Resume {
 		code = wire.V2Limit
@@ -160,7 +165,11 @@ func (w *worker) hello(c wsnet.Conn, sess *connection, h *wire.V2Greeting) {
 	w.say(c, &wire.V2Message{Error: code, Message: []byte(err.Error())})
 }
 
-var errSessions = errors.New("the server has as many sessions as it may have (limits.sessions); try again later")
+var (
+	errSessions     = &refusal{codeTryLater, "the server has as many sessions as it may have (limits.sessions); try again later"}
+	errSessionsFrom = &refusal{codeTryLater, "this address has as many sessions as it may have (limits.sessions_per_address), " +
+		"also those that have no connection at the moment; end some with bye, or try again later"}
+)
 
 func (w *worker) begin(c wsnet.Conn, sess *connection, h *wire.V2Greeting) error {
 	set := w.s.settings.Load()
@@ -170,15 +179,22 @@ func (w *worker) begin(c wsnet.Conn, sess *connection, h *wire.V2Greeting) error
 	if w.s.living.Load() >= int64(set.SessionsMax) {
 		return errSessions
 	}
+	if n := w.s.homes.add(sess.from, 1); set.SessionsFrom > 0 && n > set.SessionsFrom {
+		w.s.homes.add(sess.from, -1)
+		return errSessionsFrom
+	}
 	ns := sess.ns
 	ns.mu.Lock()
 	w.s.spaceOf(ns)
 	var err error
 	sess.v2.session, err = ns.space.Open(w.s.now(), uint64(c.ID()), session.Hello{
 		ID: randomText(), Secret: []byte(randomText()), Principal: principalOf(sess), Remote: sess.v2.remote,
-		Name: h.Name, TTL: h.TTLMS,
+		Name: h.Name, TTL: h.TTLMS, Home: uint64(sess.from),
 	}, &w.effects)
 	w.s.finish(ns, &w.effects)
+	if err != nil {
+		w.s.homes.add(sess.from, -1)
+	}
 	return err
 }
 

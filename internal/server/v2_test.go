@@ -211,9 +211,48 @@ func TestV2SessionsHaveALimit(t *testing.T) {
 	n.connectV2(t).greet(t, helloV2)
 	c := n.connectV2(t)
 	c.say(helloV2)
-	require.Contains(t, c.heard()[0], "limits.sessions")
+	require.Contains(t, c.heard()[0], "limits.sessions)")
+	require.Equal(t, uint16(1013), c.closing, "it isn't the client's fault")
 	a.say(`{"op":"bye","id":1}`)
-	c.greet(t, helloV2)
+	n.connectV2(t).greet(t, helloV2)
+}
+
+// TestV2SessionsOfOneAddressHaveALimit: a session lives on without a connection for as long as its client has asked
+// for, so without a limit one address could begin so many that nobody else could for an hour.
+func TestV2SessionsOfOneAddressHaveALimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		set := testSettings()
+		set.SessionsFrom = 2
+		n := newFake(set, nil)
+		n.run()
+		defer n.s.Close()
+		from := func(address string) *fakeConn {
+			r := v2Request("namespace=n")
+			r.Remote = netip.MustParseAddrPort(address)
+			c, refused := n.ask(r)
+			require.Nil(t, refused)
+			return c
+		}
+		gone, stays := from("192.0.2.1:1"), from("192.0.2.1:2")
+		gone.greet(t, `{"op":"hello","ttl_ms":5000}`)
+		gone.drop()
+		stays.greet(t, `{"op":"hello","ttl_ms":60000}`)
+		third := from("192.0.2.1:3")
+		third.say(helloV2)
+		require.Contains(t, third.heard()[0], `{"error":"try_later","message":"this address has as many sessions as it may have (limits.sessions_per_address)`)
+		require.Equal(t, uint16(1013), third.closing)
+		from("192.0.2.2:1").greet(t, helloV2)
+		pass(5 * time.Second)
+		from("192.0.2.1:4").greet(t, `{"op":"hello","ttl_ms":5000}`)
+		full := from("192.0.2.1:5")
+		full.say(helloV2)
+		require.Equal(t, uint16(1013), full.closing)
+		stays.say(`{"op":"bye","id":1}`)
+		from("192.0.2.1:6").greet(t, `{"op":"hello","ttl_ms":5000}`)
+		pass(time.Minute)
+		require.Zero(t, n.s.living.Load())
+		require.Empty(t, n.s.homes.counts)
+	})
 }
 
 func TestV2PluginsSeeCredentialsAndRewritePaths(t *testing.T) {

@@ -27,6 +27,7 @@ type Effects struct {
 
 	Wake   []uint64       // attachments that are to call Collect; never the calling one
 	Grants []engine.Grant // of locks that aren't sessions'
+	Left   []uint64       // homes of sessions that are over
 	More   bool           // there is work left over: call Tick soon, and let others have the mutex before
 
 	slots  []uint32
@@ -45,10 +46,11 @@ func (fx *Effects) reset() {
 		fx.Messages = nil
 	}
 	clear(fx.Messages)
-	if cap(fx.slots)+cap(fx.held)+cap(fx.seen)+cap(fx.handles)+cap(fx.Wake)+cap(fx.Grants) > 4*keptMessages {
+	if cap(fx.slots)+cap(fx.held)+cap(fx.seen)+cap(fx.handles)+cap(fx.Wake)+cap(fx.Grants)+cap(fx.Left) > 4*keptMessages {
 		*fx = Effects{Messages: fx.Messages}
 	}
 	fx.Messages, fx.Wake, fx.Grants = fx.Messages[:0], fx.Wake[:0], fx.Grants[:0]
+	fx.Left = fx.Left[:0]
 	fx.slots, fx.held, fx.seen = fx.slots[:0], fx.held[:0], fx.seen[:0]
 	fx.copies.reset()
 	fx.Welcomed, fx.Welcome, fx.Close, fx.Undone, fx.Rest, fx.More = false, wire.V2Welcome{}, 0, false, false, false

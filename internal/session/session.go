@@ -28,6 +28,7 @@ type Session struct {
 	remote    netip.AddrPort // where its client is, or was when it had an attachment last
 	born      int64
 	number    uint64 // in the order of their beginnings
+	home      uint64 // as Hello said
 	slot      uint32
 	timer     uint32 // place in timers
 
@@ -89,6 +90,7 @@ type Hello struct {
 	Remote    netip.AddrPort // for people
 	Name      []byte         // of the client's own choice
 	TTL       int64          // asked for, in milliseconds; wire.V2None: not
+	Home      uint64         // the caller's mark, which comes back in Effects.Left; 0: none
 }
 
 // ErrName refuses a name that is too long.
@@ -102,7 +104,7 @@ func (sp *Space) Open(now int64, attachment uint64, h Hello, fx *Effects) (*Sess
 	}
 	sp.born++
 	s := &Session{
-		id: h.ID, name: clean(append([]byte(nil), h.Name...)), principal: h.Principal, remote: h.Remote, number: sp.born,
+		id: h.ID, name: clean(append([]byte(nil), h.Name...)), principal: h.Principal, remote: h.Remote, number: sp.born, home: h.Home,
 		secret: sha256.Sum256(h.Secret), attachment: attachment, ttl: sp.limits.ttl(h.TTL),
 	}
 	if sp.byID == nil {
@@ -315,6 +317,9 @@ func (sp *Space) close(s *Session, l last) {
 	s.state, s.last = ending, l
 	sp.endWatches(s)
 	delete(sp.byID, s.id)
+	if s.home != 0 {
+		sp.fx.Left = append(sp.fx.Left, s.home)
+	}
 	sp.timers.set(timer{due: never, what: sessionRef | ref(s.slot)})
 	sp.ending = append(sp.ending, s)
 	sp.giveUp()
