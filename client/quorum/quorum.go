@@ -1,24 +1,10 @@
-// Package quorum locks on a majority of several independent Locktopus servers, for users who want to
-// survive the loss of one and run no cluster.
-//
-// Every server stands for itself and knows nothing of the others. A lock is held while it is held on more
-// than half of them; two majorities have a server in common, which doesn't grant the same thing twice. All
-// clients must name the same servers in the same order. A lock is acquired on one after the other in that
-// order, so that nobody holds a later server while waiting for an earlier one, and clients can't block each
-// other in a circle. Servers that can't be reached are passed over.
-//
-// The lock is then taken on the other servers, too, where nobody else has it, so that it outlives the loss of
-// one.
-//
-// What it costs: a round trip more than servers make a majority, one after the other. What it can't give: one
-// fencing token. Each server counts by itself; a guard has to keep a client.Guard for each server and
-// take what passes on a majority of them.
 package quorum
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -44,6 +30,16 @@ type Quorum struct {
 // must give the same addresses in the same order. patience is how long a server that can't be reached is
 // tried, now and by each Lock; a second if zero.
 func Dial(ctx context.Context, addresses []string, options *client.Options, patience time.Duration) (*Quorum, error) {
+	distinct := map[string]bool{}
+	for _, a := range addresses {
+		if err := client.CheckAddress(a); err != nil {
+			return nil, err
+		}
+		distinct[a] = true
+	}
+	if len(distinct) != len(addresses) || len(addresses) == 0 {
+		return nil, fmt.Errorf("locktopus: a quorum needs servers that are not the same, but these are %q", slices.Sorted(maps.Keys(distinct)))
+	}
 	if patience <= 0 {
 		patience = time.Second
 	}
@@ -157,9 +153,23 @@ func (q *Quorum) Lock(ctx context.Context, items ...client.Item) (*Lock, error) 
 		l.giveBack(context.WithoutCancel(ctx), q.patience)
 		return nil, fmt.Errorf("locktopus: acquired on %d of %d servers, %d are needed: %w", held, len(q.addresses), l.majority, errors.Join(faults...))
 	}
-	held += q.spares(ctx, l, items)
-	l.watch(held - l.majority)
+	q.spares(ctx, l, items)
+	if held = l.alive(); held < l.majority { // some were lost while others were waited for
+		l.giveBack(context.WithoutCancel(ctx), q.patience)
+		return nil, fmt.Errorf("locktopus: %w", ErrMinority)
+	}
+	l.watch()
 	return l, nil
+}
+
+// alive is on how many servers the lock is held.
+func (l *Lock) alive() (n int) {
+	for _, lock := range l.locks {
+		if lock != nil && lock.Err() == nil {
+			n++
+		}
+	}
+	return n
 }
 
 func (q *Quorum) lockOne(ctx context.Context, i int, items []client.Item) (*client.Lock, error) {
@@ -179,8 +189,8 @@ func (q *Quorum) connected(ctx context.Context, i int) (*client.Client, error) {
 }
 
 // spares takes the lock on the servers that are left, where it can be had at once: with it the lock outlives
-// the loss of as many others. It says how many those are. Nobody is waited for, so no circle can come of it.
-func (q *Quorum) spares(ctx context.Context, l *Lock, items []client.Item) (n int) {
+// the loss of as many others. Nobody is waited for, so no circle can come of it.
+func (q *Quorum) spares(ctx context.Context, l *Lock, items []client.Item) {
 	ctx, cancel := context.WithTimeout(ctx, q.patience)
 	defer cancel()
 	var trying sync.WaitGroup
@@ -195,19 +205,14 @@ func (q *Quorum) spares(ctx context.Context, l *Lock, items []client.Item) (n in
 		})
 	}
 	trying.Wait()
-	for _, lock := range l.locks {
-		if lock != nil {
-			n++
-		}
-	}
-	return n - l.majority
 }
 
-// watch ends the lock when more of its parts have ended than it can spare.
-func (l *Lock) watch(spare int) {
-	lost := make(chan error, len(l.locks))
+// watch ends the lock when so many of its parts have ended that there is no majority.
+func (l *Lock) watch() {
+	lost, held := make(chan error, len(l.locks)), 0
 	for _, lock := range l.locks {
 		if lock != nil {
+			held++
 			l.watching.Go(func() {
 				select {
 				case <-lock.Done():
@@ -218,10 +223,10 @@ func (l *Lock) watch(spare int) {
 		}
 	}
 	l.watching.Go(func() {
-		for n := 0; ; n++ {
+		for {
 			select {
 			case err := <-lost:
-				if n == spare {
+				if held--; held < l.majority {
 					l.cancel(fmt.Errorf("%w: %w", ErrMinority, err))
 					return
 				}

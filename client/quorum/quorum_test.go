@@ -115,6 +115,134 @@ func TestAMinorityIsNoQuorum(t *testing.T) {
 	require.ErrorContains(t, err, "1 of 3 servers reached, 2 are needed")
 }
 
+// TestServersAreAskedInTheirOrder: who waits at one has nothing of a later one.
+func TestServersAreAskedInTheirOrder(t *testing.T) {
+	_, addresses := serve(t, 3)
+	q := dial(t, addresses)
+	single := make([]*client.Client, len(addresses))
+	for i, a := range addresses {
+		var err error
+		single[i], err = client.Dial(soon(t), a, nil)
+		require.NoError(t, err)
+		defer single[i].Close()
+	}
+	for i := range 2 { // the third isn't waited for
+		taken, err := single[i].Lock(soon(t), client.Write("x"))
+		require.NoError(t, err)
+		got := make(chan *quorum.Lock)
+		go func() {
+			l, err := q.Lock(soon(t), client.Write("x"))
+			if err != nil {
+				t.Error(err)
+			}
+			got <- l
+		}()
+		for waits := false; !waits; {
+			locks, _, err := single[i].Inspect(soon(t), []string{"x"}, 10, "")
+			require.NoError(t, err)
+			waits = len(locks) == 2
+		}
+		for k, c := range single {
+			l, err := c.TryLock(soon(t), client.Write("x"))
+			if k <= i {
+				require.Error(t, err, "server %d while it waits at %d", k, i)
+				continue
+			}
+			require.NoError(t, err, "server %d while it waits at %d", k, i)
+			require.NoError(t, l.Release(soon(t)))
+		}
+		require.NoError(t, taken.Release(soon(t)))
+		l := <-got
+		require.Equal(t, 3, held(l))
+		require.NoError(t, l.Release(soon(t)))
+	}
+}
+
+// TestAServerThatIsLostWhileAnotherIsWaitedFor doesn't count.
+func TestAServerThatIsLostWhileAnotherIsWaitedFor(t *testing.T) {
+	servers, addresses := serve(t, 3)
+	q := dial(t, addresses)
+	var taken []*client.Lock
+	for _, a := range addresses[1:] {
+		c, err := client.Dial(soon(t), a, nil)
+		require.NoError(t, err)
+		defer c.Close()
+		l, err := c.Lock(soon(t), client.Write("x"))
+		require.NoError(t, err)
+		taken = append(taken, l)
+	}
+	fault := make(chan error)
+	go func() { _, err := q.Lock(soon(t), client.Write("x")); fault <- err }()
+	watcher, err := client.Dial(soon(t), addresses[1], nil)
+	require.NoError(t, err)
+	defer watcher.Close()
+	for waits := false; !waits; {
+		locks, _, err := watcher.Inspect(soon(t), []string{"x"}, 10, "")
+		require.NoError(t, err)
+		waits = len(locks) == 2
+	}
+	require.NoError(t, servers[0].Close())
+	<-time.After(1500 * time.Millisecond) // longer than a session lives without its server
+	require.NoError(t, taken[0].Release(soon(t)))
+	require.ErrorIs(t, <-fault, quorum.ErrMinority)
+	again, err := watcher.Lock(soon(t), client.Write("x"))
+	require.NoError(t, err, "what it had is given back")
+	require.NoError(t, again.Release(soon(t)))
+}
+
+// TestALockOnFiveOutlivesTwo.
+func TestALockOnFiveOutlivesTwo(t *testing.T) {
+	servers, addresses := serve(t, 5)
+	q := dial(t, addresses)
+	lock, err := q.Lock(soon(t), client.Write("x"))
+	require.NoError(t, err)
+	require.Equal(t, 5, held(lock))
+	require.NoError(t, servers[4].Close())
+	require.NoError(t, servers[0].Close())
+	<-time.After(1500 * time.Millisecond) // longer than a session lives without its server
+	require.NoError(t, lock.Context().Err())
+	require.NoError(t, lock.Release(soon(t)))
+	lock, err = q.Lock(soon(t), client.Write("x"))
+	require.NoError(t, err, "three are a majority")
+	require.Equal(t, 3, held(lock))
+	require.NoError(t, servers[2].Close())
+	<-lock.Context().Done()
+	require.ErrorIs(t, lock.Release(soon(t)), quorum.ErrMinority)
+	_, err = q.Lock(soon(t), client.Write("x"))
+	require.ErrorContains(t, err, "3 are needed")
+}
+
+func TestAddressesThatAreNoQuorum(t *testing.T) {
+	const a = "ws://127.0.0.1:1/v2?namespace=a"
+	for want, addresses := range map[string][]string{
+		"are not the same":                {},
+		"are not the same, but":           {a, a},
+		"must begin with ws:// or wss://": {a, "http://127.0.0.1:1/v2?namespace=a"},
+	} {
+		_, err := quorum.Dial(soon(t), addresses, nil, 0)
+		require.ErrorContains(t, err, want)
+	}
+}
+
+// TestAGuardLetsThroughWhatAMajorityWould: holders that overlap on one server, in all ways, and writes that come late.
+func TestAGuardLetsThroughWhatAMajorityWould(t *testing.T) {
+	var g quorum.Guard
+	require.NoError(t, g.Write([]uint64{7, 3, 0}))
+	require.NoError(t, g.Write([]uint64{0, 4, 1}), "the next one, on another majority")
+	require.ErrorAs(t, g.Write([]uint64{7, 3, 0}), new(*client.StaleError), "the first wakes up")
+	require.ErrorAs(t, g.Read([]uint64{7, 3, 0}), new(*client.StaleError))
+	seen, wrote := g.Marks()
+	require.Equal(t, []uint64{7, 4, 1}, seen)
+	require.Equal(t, seen, wrote)
+	var h quorum.Guard
+	h.Restore(seen, wrote)
+	require.NoError(t, h.Read([]uint64{8, 5, 2}), "a reader on all of them")
+	require.ErrorAs(t, h.Write([]uint64{0, 4, 1}), new(*client.StaleError), "it counts on what it has read")
+	require.NoError(t, h.Read([]uint64{0, 4, 1}))
+	require.Error(t, h.Write([]uint64{9, 0, 0}), "no majority")
+	require.NoError(t, h.Write([]uint64{9, 6, 0}))
+}
+
 // TestWhatIsNotEnoughIsGivenBack: one server is gone and another has granted the lock to somebody else, so that
 // there is no majority, and nothing of the attempt stays on the third.
 func TestWhatIsNotEnoughIsGivenBack(t *testing.T) {
