@@ -2,9 +2,13 @@
 // session that survives lost connections, and a program that is told at once when it no longer holds one.
 //
 //	c, err := client.Dial(ctx, "ws://127.0.0.1:9009/v2?namespace=shop", nil)
+//	defer c.Close()
 //	lock, err := c.Lock(ctx, client.Write("orders", "17"), client.Read("prices"))
 //	defer lock.Release(ctx)
 //	work(lock.Context(), lock.Token())
+//
+// The lock excludes all others of the same paths, of paths below and of paths above, but for reads that meet reads.
+// It is had as a whole or not at all, in the order in which it was asked for. One client serves a whole program.
 //
 // # Terms
 //
@@ -16,6 +20,14 @@
 // A Lock is one request that was granted. Its Context ends when it is no longer held, for whatever
 // reason; context.Cause tells which. Its Token is larger than that of every conflicting lock before it:
 // hand it to what you guard, and let a Guard, or the same rule in your database, refuse what is older.
+//
+// # Waiting
+//
+// Lock waits as long as its context says; TryLock doesn't. Who can't have a lock is told who is in the way
+// (UnavailableError). Goroutines that share a client wait independently of each other. A task that holds some locks while
+// it waits for others gives all of them one Party: where tasks would wait for each other in a circle, the request that
+// would close it is refused (DeadlockError). A server that no longer lets the client in ends all waiting (RefusedError;
+// see Denied). While there is no connection, waiting goes on.
 //
 // # When a lock is lost
 //
@@ -29,6 +41,6 @@
 //
 // # Who may call
 //
-// All methods may be called from any goroutine. A Client has three goroutines at most, and none once
-// Close has returned.
+// All methods may be called from any goroutine. A Client has four goroutines at most, and none once
+// Close has returned. A lock takes no goroutine and no timer of its own.
 package client

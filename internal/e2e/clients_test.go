@@ -33,7 +33,7 @@ func TestOurJavaScriptClient(t *testing.T) {
 	env := []string{"LOCKTOPUS_URL=ws://" + start(t, setup{}).addr + "/v2"}
 	npm(t, folder, nil, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
 	npm(t, folder, nil, "npm", "run", "build")
-	for _, file := range []string{"node.test.mjs", "browser.test.mjs"} {
+	for _, file := range []string{"node.test.mjs", "browser.test.mjs", "readme.test.mjs"} {
 		t.Run(file, func(t *testing.T) {
 			npm(t, folder, env, "node", "--test", "--test-reporter=spec", "test/"+file)
 		})
