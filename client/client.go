@@ -33,7 +33,8 @@ type Options struct {
 	// Header goes with each connection, such as Authorization.
 	Header http.Header
 	// Authorize, if there is one, is asked for both before each connection, for tokens that expire. What it
-	// returns goes beside Header and Credentials and replaces what has the same name there.
+	// returns goes beside Header and Credentials and replaces what has the same name there. It must heed its
+	// context, which Close ends.
 	Authorize func(context.Context) (http.Header, map[string]string, error)
 	// TLS is for wss:// addresses; nil: the system's authorities.
 	TLS *tls.Config

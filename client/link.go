@@ -192,8 +192,10 @@ func (c *Client) reconcile(missing map[uint64]*Lock, m *message) {
 		q.take = func(m *message) { c.reconcile(missing, m) }
 		return
 	}
-	for _, l := range missing {
-		l.drop(&LostError{State: "gone", Message: "it ended while there was no connection"})
+	for _, l := range missing { // released, too: the list may have been refused
+		if l.state != overLock {
+			l.askRelease(&LostError{State: "gone", Message: "it ended while there was no connection"})
+		}
 	}
 }
 

@@ -345,7 +345,7 @@ export class Client {
       missing.delete(info.lock);
     }
     if (m.next) this.begin({ op: "locks", after: m.next }, (more) => this.#reconcile(missing, more));
-    else for (const lock of missing.values()) this.drop(lock, new LostError("gone", "it ended while there was no connection"));
+    else for (const lock of missing.values()) lock.lose(new LostError("gone", "it ended while there was no connection"));
   }
 
   /** Ends what there was of a session that is no more. Requests for locks begin again in the next one. */

@@ -93,6 +93,11 @@ export class Lock {
     if (this.#state === "held" && now >= this.until) this.askRelease(overdue());
   }
 
+  /** @internal Ends a lock that isn't found any more. It is released, too: what was asked may have been refused. */
+  lose(cause: unknown): void {
+    if (this.#state !== "over") this.askRelease(cause);
+  }
+
   /** @internal Ends the lock and says so to the server, if it can know of it. */
   askRelease(cause: unknown, answered?: Call["answered"], failed?: Call["failed"]): void {
     this.client.drop(this, cause);
