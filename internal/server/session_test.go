@@ -79,7 +79,7 @@ func TestRandomScriptsOfJudgedSessionsFollowTheModel(t *testing.T) {
 
 // The same without plugins, but with an administrator.
 func TestEveryShortScriptWithAnAdministratorFollowsTheModel(t *testing.T) {
-	for _, size := range []struct{ clients, steps int }{{2, 5}, {3, 3}} {
+	for _, size := range []struct{ clients, steps int }{{2, 4}, {3, 3}} {
 		n := newFake(testSettings(), fence.Memory())
 		eachScript(size.clients*(opKinds+1)+1, make([]int, size.steps), 0, func(script []int) {
 			playScript(t, n, size.clients, opKindsAll, administered(script, size.clients))
