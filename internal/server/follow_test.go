@@ -144,6 +144,9 @@ func (b table) put(m *seenV2) {
 func TestV2WatchFollowsManyClients(t *testing.T) {
 	seed := testseed.New(t)
 	s := serveLoopback(t, Options{Loops: 4})
+	set := testSettings()
+	set.Sessions.TTLDefault = time.Hour
+	s.Reload(set)
 	watcher := s.talk(t, "/v2")
 	require.NoError(t, watcher.say(helloV2))
 	var clients sync.WaitGroup
@@ -208,7 +211,8 @@ func TestV2AnswersHaveRoom(t *testing.T) {
 	const asks = 300
 	s := serveLoopback(t, Options{})
 	set := testSettings()
-	set.Net.OutputBytes, set.Net.PauseBytes = 64<<10, 16<<10
+	set.Net.OutputBytes, set.Net.PauseBytes, set.Net.WriteTimeout = 64<<10, 16<<10, time.Hour
+	set.Sessions.TTLDefault = time.Hour
 	set.Sessions.AnswerBytes = 47 << 10
 	s.Reload(set)
 	c := s.talk(t, "/v2")

@@ -232,21 +232,24 @@ func TestClientsLookAtWhatPathsMean(t *testing.T) {
 func TestV2SlowWatchersHurtOnlyThemselves(t *testing.T) {
 	s := serveLoopback(t, Options{})
 	set := testSettings()
-	set.Net.OutputBytes, set.Net.PauseBytes = 64<<10, 16<<10
+	set.Net.OutputBytes, set.Net.PauseBytes, set.Net.WriteTimeout = 64<<10, 16<<10, time.Hour
+	set.Sessions.TTLDefault = time.Hour
 	s.Reload(set)
 	slow, quick, c := dialRawV2(t, s), dialRawV2(t, s), dialRawV2(t, s)
-	require.NoError(t, slow.conn.(*net.TCPConn).SetReadBuffer(4096))
 	for _, w := range []*rawClient{slow, quick} {
 		w.send(clientFrame(`{"op":"watch","id":1,"path":["a"]}`))
 		w.expect(`"locks":[]}`)
 	}
 	told := make(chan uint64)
 	go func() { told <- followWatch(quick.conn) }()
-	long := strings.Repeat("x", 1000)
-	id := uint64(0)
+	var resources []string
+	for k := range 20 {
+		resources = append(resources, fmt.Sprintf(`{"type":"write","path":["a","%d%s"]}`, k, strings.Repeat("x", 1000)))
+	}
+	long, id := strings.Join(resources, ","), uint64(0)
 	for s.net.Stats().Overflows == 0 {
 		id++
-		c.send(clientFrame(fmt.Sprintf(`{"op":"lock","id":%d,"resources":[{"type":"write","path":["a",%q]}]}`, id, long)))
+		c.send(clientFrame(fmt.Sprintf(`{"op":"lock","id":%d,"resources":[%s]}`, id, long)))
 		c.expect(`"}`)
 		id++
 		c.send(clientFrame(fmt.Sprintf(`{"op":"release","id":%d,"lock":%d}`, id, id-1)))
