@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"maps"
 	"net/netip"
 	"unsafe"
 
@@ -128,6 +129,7 @@ func (sp *Space) Open(now int64, attachment uint64, h Hello, fx *Effects) (*Sess
 // seat finds a slot.
 func (sp *Space) seat(s *Session) uint32 {
 	sp.count++
+	sp.peak = max(sp.peak, sp.count)
 	if k := len(sp.seats); k > 0 {
 		slot := sp.seats[k-1]
 		sp.seats = sp.seats[:k-1]
@@ -364,11 +366,39 @@ func (sp *Space) leave(s *Session) {
 	}
 	sp.table[s.slot] = nil
 	sp.seats = append(sp.seats, s.slot)
-	if sp.count--; sp.count == 0 {
-		sp.byID, sp.table, sp.seats = nil, nil, nil
+	switch sp.count--; {
+	case sp.count == 0:
+		sp.byID, sp.table, sp.seats, sp.peak = nil, nil, nil, 0
 		sp.locks, sp.notes, sp.parties, sp.timers.heap = slab[lock]{}, slab[block]{}, slab[party]{}, nil
+	case sp.peak > crowd && sp.count < sp.peak/shrunk:
+		sp.shrink()
 	}
 }
+
+// When most sessions of a crowd have left, the memory is given back by which they were found. That takes a step
+// for each that is left, and for each seat; so it isn't done often.
+const (
+	crowd  = 1024
+	shrunk = 32
+)
+
+func (sp *Space) shrink() {
+	byID := make(map[string]*Session, len(sp.byID))
+	maps.Copy(byID, sp.byID)
+	n := len(sp.table)
+	for sp.table[n-1] == nil {
+		n--
+	}
+	sp.byID, sp.table, sp.seats, sp.peak = byID, append([]*Session(nil), sp.table[:n]...), nil, sp.count
+	for slot, s := range sp.table {
+		if s == nil {
+			sp.seats = append(sp.seats, uint32(slot))
+		}
+	}
+}
+
+// roomBytes is what finding a session takes: its place in a map, in the table and among the seats.
+const roomBytes = 52
 
 // weigh counts the memory that a session keeps.
 func (sp *Space) weigh(s *Session) {
@@ -385,5 +415,6 @@ func (sp *Space) weigh(s *Session) {
 
 // Bytes is the memory that sessions take, beside the engine's for their locks.
 func (sp *Space) Bytes() int64 {
-	return sp.size + sp.watched.bytes() + sp.locks.bytes() + sp.notes.bytes() + sp.parties.bytes() + int64(cap(sp.timers.heap))*int64(unsafe.Sizeof(timer{}))
+	return sp.size + int64(sp.peak)*roomBytes + sp.watched.bytes() + sp.locks.bytes() + sp.notes.bytes() + sp.parties.bytes() +
+		int64(cap(sp.timers.heap))*int64(unsafe.Sizeof(timer{}))
 }

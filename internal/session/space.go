@@ -16,6 +16,7 @@ type Space struct {
 	seats []uint32            // free slots
 	born  uint64              // sessions so far
 	count int                 // in the table
+	peak  int                 // of count, since byID and table were made
 
 	locks   slab[lock]
 	notes   slab[block]
