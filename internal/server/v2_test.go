@@ -368,3 +368,45 @@ func dialRawV2(t testing.TB, s *Server) *rawClient {
 	c.expect("}")
 	return c
 }
+
+// TestV2NumbersAtTheirLimits: the largest times and ids that there are mean what they say, and one more is refused.
+func TestV2NumbersAtTheirLimits(t *testing.T) {
+	const most, more = "9007199254740991", "9007199254740992"
+	synctest.Test(t, func(t *testing.T) {
+		n := newFake(testSettings(), nil)
+		n.run()
+		defer n.s.Close()
+		a, b := n.connectV2(t), n.connectV2(t)
+		a.say(`{"op":"hello","ttl_ms":` + most + `}`)
+		require.Contains(t, a.heard()[0], `"ttl_ms":3600000,`)
+		b.greet(t, `{"op":"hello","ttl_ms":3600000}`)
+		a.say(lockV2(1, `,"lease_ms":`+most+`,"party":`+most))
+		require.Regexp(t, `^{"id":1,"state":"acquired","token":"1","lease_ms":\d{13}}$`, a.heard()[0])
+		b.say(lockV2(1, `,"wait_ms":`+most))
+		require.Contains(t, b.heard()[0], `"enqueued"`)
+		for range 3 {
+			pass(59 * time.Minute)
+			a.say(`{"op":"renew","id":1,"lock":1}`) // a retry has no effect, and is heard
+			b.say(`{"op":"renew","id":1}`)
+			n.deliver(0)
+			require.Len(t, a.heard(), 1)
+			require.Len(t, b.heard(), 1, "nothing has ended")
+		}
+		a.say(`{"op":"renew","id":` + most + `,"lock":1,"lease_ms":` + most + `}`)
+		require.Contains(t, a.heard()[0], `{"id":`+most+`,"lock":1,"state":"renewed"`)
+		a.say(`{"op":"release","id":` + most + `,"lock":1}`)
+		require.NotContains(t, a.heard()[0], "released", "a retry has no effect")
+		for _, text := range []string{
+			`{"op":"renew","id":` + more + `}`, `{"op":"renew","id":0}`, `{"op":"renew","id":-1}`, `{"op":"renew","id":1e3}`,
+			lockV2(2, `,"wait_ms":`+more), lockV2(2, `,"lease_ms":`+more), lockV2(2, `,"party":`+more),
+		} {
+			c := n.connectV2(t)
+			c.greet(t, helloV2)
+			c.say(text)
+			require.Contains(t, c.heard()[0], `"error":"malformed"`, text)
+			require.Equal(t, uint16(3000), c.closing)
+		}
+		a.drop()
+		b.drop()
+	})
+}
