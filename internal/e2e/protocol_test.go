@@ -56,7 +56,10 @@ import (
 // What a section needs of the server besides the defaults is in examplesNeed.
 const protocolPage = "../../docs/PROTOCOL.md"
 
-var examplesNeed = map[string]setup{"When an administrator steps in": administered}
+var examplesNeed = map[string]setup{
+	"When an administrator steps in": administered,
+	"After a lost connection":        {config: "[limits]\nsessions_per_address = 3\n"},
+}
 
 func TestExamplesOfTheProtocol(t *testing.T) {
 	text, err := os.ReadFile(protocolPage)
