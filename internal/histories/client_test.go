@@ -188,7 +188,10 @@ func (c *stranger) live(until time.Time) error {
 func (c *stranger) act() error {
 	c.believe()
 	if c.conn == nil {
-		return c.connect()
+		if err := c.connect(); err != nil || c.rng.IntN(2) == 0 {
+			return err
+		}
+		return c.listen(time.Duration(c.rng.IntN(300)) * time.Millisecond) // the new secret isn't confirmed meanwhile
 	}
 	switch k := c.rng.IntN(100); {
 	case k < 30 && len(c.locks) < 2:
@@ -200,10 +203,10 @@ func (c *stranger) act() error {
 	case k < 62: // it stops, as a machine does that has no time for it
 		pause(time.Duration(c.rng.Int64N(int64(3 * c.ttl))))
 		c.believe()
-	case k < 64:
+	case k < 66:
 		c.hangUp()
 		pause(time.Duration(c.rng.Int64N(int64(c.ttl))))
-	case k < 66: // another connection takes the session over
+	case k < 68: // another connection takes the session over
 		old := c.conn
 		defer old.drop()
 		return c.connect()

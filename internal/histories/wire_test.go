@@ -198,11 +198,11 @@ func (l *link) pieces(rng *rand.Rand, to net.Conn, b []byte) bool {
 
 // repeat connects once more and says what the client has said so far, upgrade and hello, as if it came twice.
 func (l *link) repeat(rng *rand.Rand, said [][]byte) {
-	if l.w.calm || rng.IntN(6) != 0 {
+	if l.w.calm || rng.IntN(2) != 0 {
 		return
 	}
 	l.w.faults[faultRepeat].Add(1)
-	late, stays := time.Duration(rng.IntN(300))*time.Millisecond, time.Duration(rng.IntN(300))*time.Millisecond
+	late, stays := time.Duration(rng.IntN(200))*time.Millisecond, time.Duration(rng.IntN(300))*time.Millisecond
 	l.w.work.Go(func() {
 		l.w.wait(late)
 		c, err := net.Dial("tcp", l.w.target)
