@@ -283,7 +283,7 @@ func provoke(t *testing.T, srv *server, hook, namespace string) string {
 // load it. It says why not, and goes on with the old one, which others are using all the time.
 func TestBadModulesHarmNobody(t *testing.T) {
 	path := moduleFile(t, hostile.Good.Module())
-	config := plugin("p", path, "authorize", "*") + "init_timeout = \"20ms\"\n[server]\nplugins_poll = \"0s\"\n"
+	config := plugin("p", path, "authorize", "*") + "init_timeout = \"300ms\"\n[server]\nplugins_poll = \"0s\"\n"
 	srv := start(t, setup{config: config, env: collecting})
 	others := standBy(t, srv)
 	table := harms{quiet(others)}

@@ -33,8 +33,8 @@ const (
 	sliceShort = 20 * time.Microsecond
 	sliceLong  = 80 * time.Microsecond
 
-	// stackBytes is how deep calls may nest. It is looked at as often as the clock is, so it may be
-	// passed by what a slice allows.
+	// stackBytes is how deep calls may nest. It is looked at when the clock is, and slices are small when
+	// little of it is left, so that it is passed by what the smallest slice allows.
 	stackBytes = 1 << 20
 )
 
@@ -233,10 +233,11 @@ func (i *instance) refuel(module api.Module) {
 		i.fuel = module.ExportedGlobal(fuelExport).(api.MutableGlobal)
 	}
 	fuel := i.fuel.Get()
-	if wasm.Stack(fuel) > stackBytes {
+	room := int64(stackBytes - wasm.Stack(fuel))
+	if room < 0 {
 		panic(errStack)
 	}
-	i.fuel.Set(wasm.Refill(fuel, i.slice))
+	i.fuel.Set(wasm.Refill(fuel, min(i.slice, max(room/wasm.StackUnit, leastSlice))))
 }
 
 // nextSlice is how much a guest may do next, after a slice that took so long.

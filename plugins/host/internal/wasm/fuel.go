@@ -6,8 +6,11 @@ package wasm
 const (
 	stackBits = 24
 	stackStep = 64
-	stackUnit = 512 // bytes of stack for which accounted calls cost one unit more
 )
+
+// StackUnit is how many bytes of stack accounted calls cost one unit more for: with so many units left it grows no
+// further than that many times as much.
+const StackUnit = 512
 
 // Fill is the fuel global's value for a call that begins with that many units.
 func Fill(units int64) uint64 { return uint64(units << stackBits) }

@@ -186,7 +186,7 @@ func (f *rewriter) account(i instr, height int32, s Signature) {
 	f.now = f.now.plus(callCost(s))
 	f.reach(f.now.entry)
 	steps := (int64(height) + stackStep - 1) / stackStep
-	f.spend((f.due()+int64(height)/stackUnit)<<stackBits - steps)
+	f.spend((f.due()+int64(height)/StackUnit)<<stackBits - steps)
 	f.ask()
 	f.copyCall(i)
 	f.now.last = maxTail
