@@ -113,7 +113,7 @@ func (p *plugin) start() (*instance, error) {
 // instantiate makes a module's memory and all else of its own, and runs its start functions.
 func (p *plugin) instantiate() (*instance, error) {
 	i := &instance{Context: context.Background(), plugin: p, limit: p.limits.Init, slice: firstSlice}
-	memory := &allocator{late: i.late}
+	memory := &allocator{check: i.checkTime}
 	ctx := experimental.WithMemoryAllocator(i, memory)
 	module, err := p.runtime.InstantiateModule(ctx, p.code, wazero.NewModuleConfig().WithName("").WithStartFunctions(exportInitialize))
 	if err != nil {
@@ -223,8 +223,7 @@ func (i *instance) refuel(module api.Module) {
 	case i.deadline == 0:
 		i.deadline = now + i.penalty.allowance(now, i.limit)
 	case now > i.deadline:
-		i.penalty.strike(now)
-		panic(errOverrun)
+		i.overrun(now)
 	default:
 		i.slice = nextSlice(i.slice, now-i.looked)
 	}
@@ -251,8 +250,21 @@ func nextSlice(slice int64, took time.Duration) int64 {
 	return slice
 }
 
-// late says whether the call in progress has taken longer than it may.
-func (i *instance) late() bool { return i.deadline != 0 && monotonic() > i.deadline }
+// checkTime ends the call in progress if it has taken longer than it may.
+func (i *instance) checkTime() {
+	if i.deadline == 0 {
+		return
+	}
+	if now := monotonic(); now > i.deadline {
+		i.overrun(now)
+	}
+}
+
+// overrun ends the call in progress.
+func (i *instance) overrun(now time.Duration) {
+	i.penalty.strike(now)
+	panic(errOverrun)
+}
 
 // pay takes the fuel for work that the host does for the guest.
 func (i *instance) pay(cost int64) {

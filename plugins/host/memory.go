@@ -5,7 +5,7 @@ import "github.com/tetratelabs/wazero/experimental"
 // allocator gives one guest its memory, which doesn't move and is given back at once when the instance
 // is closed: a new instance of a small guest costs a fifth of what it does with the heap.
 type allocator struct {
-	late  func() bool // the guest has taken longer than it may
+	check func() // ends the call if it has taken longer than it may
 	given experimental.LinearMemory
 }
 
@@ -13,7 +13,7 @@ type allocator struct {
 func (a *allocator) Allocate(capacity, most uint64) experimental.LinearMemory {
 	a.given = &heap{make([]byte, 0, capacity)}
 	if m := reserve(most); m != nil {
-		m.late = a.late
+		m.check = a.check
 		a.given = m
 	}
 	return a.given
@@ -30,9 +30,9 @@ func (a *allocator) free() {
 // reserved is address space of a memory's largest size.
 type reserved struct {
 	b       []byte
-	all     []byte      // as the system gave it
-	touched uint64      // how much the system has been asked to really give
-	late    func() bool // the guest has taken longer than it may
+	all     []byte // as the system gave it
+	touched uint64 // how much the system has been asked to really give
+	check   func() // ends the call if it has taken longer than it may
 }
 
 // touchStep is how much is touched between two looks at the clock.
@@ -46,9 +46,7 @@ func (m *reserved) Reallocate(size uint64) []byte {
 		return nil
 	}
 	for m.touched < size {
-		if m.late() {
-			return nil
-		}
+		m.check()
 		end := min(m.touched+touchStep, size)
 		touch(m.b[m.touched:end])
 		m.touched = end

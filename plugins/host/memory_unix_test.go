@@ -13,12 +13,16 @@ func TestMemoryThatTakesTooLongToGetIsNotGiven(t *testing.T) {
 	require.NotNil(t, m)
 	t.Cleanup(m.Free)
 	looks := 0
-	m.late = func() bool { looks++; return looks > 3 }
+	m.check = func() {
+		if looks++; looks > 3 {
+			panic(errOverrun)
+		}
+	}
 	require.Len(t, m.Reallocate(2*touchStep), 2*touchStep)
-	require.Nil(t, m.Reallocate(4*touchStep), "time is up after three steps")
+	require.PanicsWithValue(t, errOverrun, func() { m.Reallocate(4 * touchStep) }, "time is up after three steps")
 	require.Len(t, m.Reallocate(3*touchStep), 3*touchStep, "what was touched in time can be had")
 	require.Nil(t, m.Reallocate(4*touchStep+1))
-	m.late = func() bool { return false }
+	m.check = func() {}
 	m.b[3*touchStep-1] = 7
 	b := m.Reallocate(4 * touchStep)
 	require.Len(t, b, 4*touchStep)
