@@ -30,7 +30,7 @@ func TestADeadlockSaysWhoIsInIt(t *testing.T) {
 		_, err = x.Lock(background, client.Write("b"), mine)
 		_, ok := errors.AsType[*client.DeadlockError](err)
 		require.True(b.t, ok, "%v", err)
-		require.EqualError(b.t, err, "locktopus: that would be a deadlock: read of /b, acquired by y for 1s (deploy 12), then write of /a, acquired by x for 1s")
+		require.EqualError(b.t, err, `locktopus: that would be a deadlock: read of "b", acquired by y for 1s ("deploy 12"), then write of "a", acquired by x for 1s`)
 		require.NoError(b.t, x.Close())
 		require.NoError(b.t, <-done)
 	})

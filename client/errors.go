@@ -48,16 +48,24 @@ type Blocker struct {
 // Since is how long it has been held, or has waited.
 func (b *Blocker) Since() time.Duration { return time.Duration(b.SinceMS) * time.Millisecond }
 
+// String is for people. Paths and notes are other clients' texts, and quoted. In a path a backslash stands before
+// a slash or backslash of a segment's own.
 func (b *Blocker) String() string {
-	text := fmt.Sprintf("%s of /%s, %s by %s", b.Type, strings.Join(b.Path, "/"), b.State, b.Session)
+	segments := make([]string, len(b.Path))
+	for i, s := range b.Path {
+		segments[i] = escapeSegment.Replace(s)
+	}
+	text := fmt.Sprintf("%s of %q, %s by %s", b.Type, strings.Join(segments, "/"), b.State, b.Session)
 	if b.SinceMS > 0 {
 		text += fmt.Sprintf(" for %v", b.Since())
 	}
 	if b.Note != "" {
-		text += fmt.Sprintf(" (%s)", b.Note)
+		text += fmt.Sprintf(" (%q)", b.Note)
 	}
 	return text
 }
+
+var escapeSegment = strings.NewReplacer(`\`, `\\`, `/`, `\/`)
 
 // UnavailableError says that a lock could not be had in time.
 type UnavailableError struct {

@@ -26,7 +26,7 @@ func TestWhoIsInTheWayIsTold(t *testing.T) {
 		require.Equal(b.t, []client.Blocker{{
 			Session: "worker-7", Note: "deploy 12", Lock: l.ID(), Type: "write", Path: []string{"orders", "17"}, State: "acquired", SinceMS: 5000,
 		}}, unavailable.Blockers)
-		require.EqualError(b.t, err, "locktopus: not to be had in time: write of /orders/17, acquired by worker-7 for 5s (deploy 12)")
+		require.EqualError(b.t, err, `locktopus: not to be had in time: write of "orders/17", acquired by worker-7 for 5s ("deploy 12")`)
 		ctx, cancel := context.WithTimeout(background, time.Second)
 		defer cancel()
 		_, err = other.Lock(ctx, client.Read("orders"))
@@ -213,4 +213,9 @@ func TestAnUpgradeGoesAheadOfThoseThatWait(t *testing.T) {
 			require.ErrorIs(b.t, change(background), client.ErrReleased)
 		}
 	})
+}
+
+func TestOtherClientsTextsAreQuoted(t *testing.T) {
+	b := client.Blocker{Session: "s", Note: "a\x1b[2J", Type: "write", Path: []string{"a/b", `c\`, "\x1b]0;"}, State: "acquired"}
+	require.Equal(t, `write of "a\\/b/c\\\\/\x1b]0;", acquired by s ("a\x1b[2J")`, b.String())
 }

@@ -81,9 +81,14 @@ export class StaleError extends LocktopusError {
   }
 }
 
+/** Other clients' texts are quoted; "\\" stands before a "/" or "\\" of a segment's own. */
+function pathText(path: string[]): string {
+  return JSON.stringify(path.map((s) => s.replace(/[\\/]/g, "\\$&")).join("/"));
+}
+
 function inTheWay(blockers: Blocker[]): string {
   return blockers
-    .map((b) => `${b.type} of /${b.path.join("/")}, ${b.state} by ${b.session}${b.since_ms ? ` for ${b.since_ms} ms` : ""}${b.note ? ` (${b.note})` : ""}`)
+    .map((b) => `${b.type} of ${pathText(b.path)}, ${b.state} by ${b.session}${b.since_ms ? ` for ${b.since_ms} ms` : ""}${b.note ? ` (${JSON.stringify(b.note)})` : ""}`)
     .map((text, i) => (i === 0 ? ": " : ", then ") + text)
     .join("");
 }
