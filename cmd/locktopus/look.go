@@ -44,7 +44,11 @@ func (p process) inspect(args []string) int {
 			return out.details(l)
 		})
 		if err == nil && shown == 0 && !f.json {
-			err = out.write("there is no such lock\n")
+			none := "nothing is locked here\n"
+			if f.session != "" {
+				none = "there is no such lock here\n"
+			}
+			err = out.write(none)
 		}
 		return err
 	})

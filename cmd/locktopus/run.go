@@ -146,12 +146,15 @@ func parseAs(wanted func(...string) client.Resource) func(string) (client.Resour
 	}
 }
 
-// parseTextPath is parsePath for the client, whose segments are strings.
+// parseTextPath is parsePath for the client, whose segments are strings, and for people: an empty segment is
+// theirs by mistake, and would make another path of it without a word.
 func parseTextPath(text string) ([]string, error) {
 	path, err := parsePath(text)
 	segments := make([]string, len(path))
 	for i, s := range path {
-		segments[i] = string(s)
+		if segments[i] = string(s); segments[i] == "" && err == nil {
+			err = fmt.Errorf(`has an empty segment: %q; a path is written a/b, without "/" at its ends`, text)
+		}
 	}
 	return segments, err
 }

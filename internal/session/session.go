@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"maps"
 	"net/netip"
 	"unsafe"
@@ -95,13 +96,13 @@ type Hello struct {
 }
 
 // ErrName refuses a name that is too long.
-var ErrName = errors.New("the name is too long (limits.session_name_bytes)")
+var ErrName = errors.New("name: is too long")
 
 // Open begins a session for an attachment and welcomes it.
 func (sp *Space) Open(now int64, attachment uint64, h Hello, fx *Effects) (*Session, error) {
 	if len(h.Name) > sp.limits.NameBytes {
 		fx.reset()
-		return nil, ErrName
+		return nil, fmt.Errorf("%w: it has %d bytes, at most %d are allowed (limits.session_name_bytes)", ErrName, len(h.Name), sp.limits.NameBytes)
 	}
 	sp.born++
 	s := &Session{
