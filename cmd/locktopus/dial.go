@@ -122,7 +122,9 @@ func exitFor(err error) int {
 		return exitDenied
 	case unavailable, deadlock, errors.Is(err, context.DeadlineExceeded):
 		return exitNotObtained
-	case isRefused && (refused.Code == "limit" || refused.Code == "other_limit"):
+	case isRefused && refused.Code == "other_limit": // only for as long as others have permits of another limit
+		return exitNotObtained
+	case isRefused && refused.Code == "limit":
 		return exitUsage
 	}
 	return exitUnreachable

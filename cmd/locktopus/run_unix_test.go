@@ -65,3 +65,16 @@ func newServer(t *testing.T) (*server.Server, string) {
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	return s, "ws://" + ln.Addr().String() + "/v2"
 }
+
+// TestAnotherLimitIsNoWrongCommandLine: it passes when those who have permits of it are done.
+func TestAnotherLimitIsNoWrongCommandLine(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c, err := client.Dial(ctx, serveSessions(t)+"?namespace=n", nil)
+	require.NoError(t, err)
+	defer c.Close()
+	_, err = c.Lock(ctx, client.Permit(2, "pool"))
+	require.NoError(t, err)
+	_, err = c.Lock(ctx, client.Permit(3, "pool"))
+	require.Equal(t, exitNotObtained, exitFor(err), "%v", err)
+}
