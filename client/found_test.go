@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -338,5 +339,16 @@ func TestALockHasTheValuesOfItsContextAndNotItsEnd(t *testing.T) {
 		cancel()
 		require.NoError(b.t, l.Context().Err())
 		require.Equal(b.t, "trace", l.Context().Value(key{}))
+	})
+}
+
+// TestWhoCannotConnectIsToldWhereAndWhy, in the terms of the address that was given.
+func TestWhoCannotConnectIsToldWhereAndWhy(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		n := b.line()
+		n.instead(refused)
+		_, err := n.dial(client.Options{})
+		require.EqualError(t, err, "locktopus: cannot connect to ws://memory: dial: connection refused")
+		require.ErrorIs(t, err, syscall.ECONNREFUSED)
 	})
 }

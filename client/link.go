@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -60,7 +61,7 @@ func (c *Client) connect(ctx context.Context) (*link, error) {
 		Subprotocols: []string{subprotocol},
 	})
 	if err != nil {
-		return nil, dialError(err, response)
+		return nil, c.dialError(err, response)
 	}
 	socket.SetReadLimit(messageBytesMax)
 	l := &link{socket: socket, wake: make(chan struct{}, 1)}
@@ -72,10 +73,13 @@ func (c *Client) connect(ctx context.Context) (*link, error) {
 	return l, nil
 }
 
-// dialError says what the server said, which is better than what the library makes of it.
-func dialError(err error, response *http.Response) error {
+// dialError says what the server, or the network, said, which is better than what the library makes of it.
+func (c *Client) dialError(err error, response *http.Response) error {
 	if response == nil || response.StatusCode == http.StatusSwitchingProtocols {
-		return fmt.Errorf("locktopus: cannot connect: %w", err)
+		if request, ok := errors.AsType[*url.Error](err); ok { // about http:// where the caller said ws://
+			err = request.Err
+		}
+		return fmt.Errorf("locktopus: cannot connect to %s: %w", c.server(), err)
 	}
 	said, _ := io.ReadAll(io.LimitReader(response.Body, 1024))
 	text := strings.TrimSpace(string(said))
@@ -84,6 +88,15 @@ func dialError(err error, response *http.Response) error {
 		code = "denied"
 	}
 	return &RefusedError{Code: code, Message: text}
+}
+
+// server is where the server is, without what else the address says.
+func (c *Client) server() string {
+	u, err := url.Parse(c.url)
+	if err != nil {
+		return "the server"
+	}
+	return u.Scheme + "://" + u.Host
 }
 
 // greet says hello and takes the welcome up. A session that the server has forgotten is begun anew.
