@@ -129,21 +129,22 @@ func ExampleClient_Lock() {
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
 	_, err = b.Lock(ctx, client.Read("report", "2024"))
+	fmt.Println(errors.Is(err, context.DeadlineExceeded))
+	_, err = b.TryLock(context.Background(), client.Read("report", "2024"))
 	var unavailable *client.UnavailableError
 	if errors.As(err, &unavailable) {
 		by := unavailable.Blockers[0]
 		fmt.Println(unavailable.State, by.Type, by.Path, by.State, "by", by.Session, "for", by.Note)
 	}
-	fmt.Println(errors.Is(err, context.DeadlineExceeded))
 
 	must(held.Release(context.Background()))
 	lock, err := b.Lock(context.Background(), client.Read("report", "2024"))
 	must(err)
-	fmt.Println("token", lock.Token())
+	fmt.Println("a later token:", lock.Token() > held.Token())
 	// Output:
-	// timeout write [report] acquired by a for nightly run
 	// true
-	// token 3
+	// unavailable write [report] acquired by a for nightly run
+	// a later token: true
 }
 
 // Now or not at all.

@@ -271,6 +271,29 @@ func forbidden(context.Context) (net.Conn, error) {
 	return near, nil
 }
 
+// TestADialThatFailsLeavesNothing: no goroutine, that is, or the bubble would complain.
+func TestADialThatFailsLeavesNothing(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		n := b.line()
+		n.instead(refused)
+		_, err := n.dial(client.Options{})
+		require.ErrorIs(b.t, err, syscall.ECONNREFUSED)
+		n.instead(forbidden)
+		_, err = n.dial(client.Options{})
+		require.True(b.t, client.Denied(err), "%v", err)
+		require.EqualError(b.t, err, "locktopus: denied: you are out")
+		n.instead(nil)
+		_, err = n.dial(client.Options{Name: strings.Repeat("n", 1000)})
+		requireRefused(b.t, err, "limit")
+		_, err = n.dial(client.Options{Name: "a\x00"})
+		requireRefused(b.t, err, "malformed")
+		_, err = n.dial(client.Options{Authorize: func(context.Context) (http.Header, map[string]string, error) {
+			return nil, nil, errors.New("the vault is closed")
+		}})
+		require.EqualError(b.t, err, "locktopus: no credentials: the vault is closed")
+	})
+}
+
 // TestCredentialsCanBeNewForEachConnection.
 func TestCredentialsCanBeNewForEachConnection(t *testing.T) {
 	inBubble(t, func(b *bubble) {

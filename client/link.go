@@ -252,6 +252,19 @@ func (c *Client) closed(err error) error {
 	return err
 }
 
+// sending notes that a request is being sent. False: the connection has been given up, and with it perhaps the
+// request, as one that the server can't know.
+func (c *Client) sending(l *link, q *call) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.link != l {
+		return false
+	}
+	q.sent, q.tried = c.now(), true
+	c.said = q.sent
+	return true
+}
+
 // linger ends the connection, which the reader notices. Before, it leaves the reader time for what the server has
 // said last: why it has closed the connection, perhaps.
 func (l *link) linger() {
@@ -272,10 +285,9 @@ func (c *Client) write(l *link) {
 		l.queue = nil
 		l.mu.Unlock()
 		for _, q := range queue {
-			c.mu.Lock()
-			q.sent, q.tried = c.now(), true
-			c.said = q.sent
-			c.mu.Unlock()
+			if !c.sending(l, q) {
+				return
+			}
 			if err := l.socket.Write(l.ctx, websocket.MessageText, q.text); err != nil {
 				l.linger()
 				return

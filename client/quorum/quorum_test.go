@@ -193,13 +193,15 @@ func TestAServerThatIsLostWhileAnotherIsWaitedFor(t *testing.T) {
 // TestALockOnFiveOutlivesTwo.
 func TestALockOnFiveOutlivesTwo(t *testing.T) {
 	servers, addresses := serve(t, 5)
-	q := dial(t, addresses)
+	q, err := quorum.Dial(soon(t), addresses, &client.Options{TTL: 4 * time.Second}, 0)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, q.Close()) })
 	lock, err := q.Lock(soon(t), client.Write("x"))
 	require.NoError(t, err)
 	require.Equal(t, 5, held(lock))
 	require.NoError(t, servers[4].Close())
 	require.NoError(t, servers[0].Close())
-	<-time.After(1500 * time.Millisecond) // longer than a session lives without its server
+	<-time.After(5 * time.Second) // longer than a session lives without its server
 	require.NoError(t, lock.Context().Err())
 	require.NoError(t, lock.Release(soon(t)))
 	lock, err = q.Lock(soon(t), client.Write("x"))

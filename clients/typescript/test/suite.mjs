@@ -25,8 +25,10 @@ export const assert = {
 function cuttable(factory) {
   const sockets = new Set();
   let refusing = false;
+  let denying = false;
   return {
     async socket(...args) {
+      if (denying) return denies();
       if (refusing) throw new Error("refused");
       const socket = await factory(...args);
       sockets.add(socket);
@@ -39,7 +41,21 @@ function cuttable(factory) {
     refuse(on) {
       refusing = on;
     },
+    deny(on) {
+      denying = on;
+    },
   };
+}
+
+/** Stands for a server whose plugin lets nobody in. */
+function denies() {
+  const socket = {
+    bufferedAmount: 0,
+    send: () => queueMicrotask(() => socket.onmessage({ data: '{"error":"denied","plugin":"p","code":7,"message":"not you"}' })),
+    close() {},
+  };
+  setTimeout(() => socket.onopen(), 1);
+  return socket;
 }
 
 const ended = (signal) => new Promise((resolve) => (signal.aborted ? resolve() : signal.addEventListener("abort", () => resolve(), { once: true })));
@@ -215,6 +231,23 @@ export const cases = {
     wire.cut();
     await (await a.lock(lib.write("x"))).release();
     assert.equal(asked, 2, "how often it was asked");
+  },
+
+  async "waiting ends when the server lets nobody in"({ lib, connect, wire }) {
+    const a = await connect({ backoff: { min: 1, max: 10 } });
+    const b = await connect({}, true);
+    const held = await b.lock(lib.write("x"));
+    const waiting = assert.fails(a.lock(lib.write("x")), lib.RefusedError);
+    for (let locks = []; locks.length < 2; ) ({ locks } = await b.inspect(["x"]));
+    wire.deny(true);
+    wire.cut();
+    const { code, plugin, pluginCode } = await waiting;
+    assert.equal([code, plugin, pluginCode].join(), "denied,p,7", "the refusal");
+    await assert.fails(a.inspect([]), lib.RefusedError);
+    wire.deny(false);
+    for (let ok = false; !ok; ) ok = await a.inspect([]).then(() => true, () => new Promise((resolve) => setTimeout(resolve, 1)));
+    await held.release();
+    await (await b.lock(lib.write("x"), { wait: 30_000 })).release();
   },
 
   async "permits have slots, and a lease ends"({ lib, connect }) {
