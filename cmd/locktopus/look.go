@@ -202,7 +202,7 @@ func (o *lines) write(text string) error {
 }
 
 // The columns are as wide for few locks as for many, so that what reads them can count on it.
-const columns = "%-10s  %-10s  %-9s  %-12s  %-5s  %-16s  %s\n"
+const columns = "%-10s  %-10s  %-8s  %-12s  %-5s  %-16s  %s\n"
 
 func (o *lines) heading(first, second string) {
 	if !o.json {
