@@ -12,10 +12,7 @@ import (
 	"time"
 
 	"github.com/locktopus-project/locktopus/v2/client"
-	"github.com/locktopus-project/locktopus/v2/internal/fence"
-	"github.com/locktopus-project/locktopus/v2/internal/server"
-	"github.com/locktopus-project/locktopus/v2/internal/session"
-	"github.com/locktopus-project/locktopus/v2/wsnet"
+	"github.com/locktopus-project/locktopus/v2/internal/testserver"
 )
 
 // must is for these examples only. Yours can do better.
@@ -28,17 +25,9 @@ func must(err error) {
 // startServer starts a server for an example. Yours is started by "locktopus serve", and its address is something
 // like ws://127.0.0.1:9009/v2?namespace=shop.
 func startServer() (address string, stop func()) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	s, host, err := testserver.Start(nil)
 	must(err)
-	s, err := server.New(server.Options{
-		Listener: ln, Fence: fence.Memory(), Log: slog.New(slog.DiscardHandler), Loops: 1, Version: "test",
-		Settings: server.Settings{
-			Net: wsnet.DefaultLimits(), Sessions: session.Defaults, SessionsMax: 1000, Namespaces: 100, NamespaceName: 64,
-			MemoryBytes: 1 << 30, Abandoned: 1000, AbandonMax: time.Hour, Origins: []string{"*"},
-		},
-	})
-	must(err)
-	return "ws://" + ln.Addr().String() + "/v2?namespace=shop", func() { must(s.Close()) }
+	return "ws://" + host + "/v2?namespace=shop", func() { must(s.Close()) }
 }
 
 // connect makes a client that isn't what an example is about.

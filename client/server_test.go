@@ -2,9 +2,6 @@ package client_test
 
 import (
 	"context"
-	"log/slog"
-	"net"
-	"sync"
 	"testing"
 	"time"
 
@@ -12,10 +9,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/locktopus-project/locktopus/v2/client"
-	"github.com/locktopus-project/locktopus/v2/internal/fence"
 	"github.com/locktopus-project/locktopus/v2/internal/server"
-	"github.com/locktopus-project/locktopus/v2/internal/session"
-	"github.com/locktopus-project/locktopus/v2/wsnet"
+	"github.com/locktopus-project/locktopus/v2/internal/testserver"
 )
 
 // bound is how long a test waits for what must happen, on a machine that is busy with other things.
@@ -32,7 +27,7 @@ func soon(t testing.TB) context.Context {
 type world struct {
 	t       testing.TB
 	server  *server.Server
-	wire    *wire
+	wire    *testserver.Wire
 	address string
 }
 
@@ -40,21 +35,10 @@ func newWorld(t testing.TB) *world {
 	t.Helper()
 	t.Cleanup(func() { goleak.VerifyNone(t) })
 	w := &world{t: t}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	limits := session.Defaults
-	limits.TTLMin = 10 * time.Millisecond
-	w.server, err = server.New(server.Options{
-		Listener: ln, Fence: fence.Memory(), Log: slog.New(slog.DiscardHandler), Loops: 2, Version: "test",
-		Settings: server.Settings{
-			Net: wsnet.DefaultLimits(), Sessions: limits, SessionsMax: 1000, Namespaces: 10, NamespaceName: 64, MemoryBytes: 1 << 30,
-			Abandoned: 1000, DefaultAbandon: time.Second, AbandonMax: time.Hour, Origins: []string{"*"},
-		},
-	})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, w.server.Close()) })
-	w.wire = newWire(t, ln.Addr().String())
-	w.address = "ws://" + w.wire.listener.Addr().String() + "/v2?namespace=test"
+	var address string
+	w.server, address = testserver.Serve(t, func(o *server.Options) { o.Settings.Sessions.TTLMin = 10 * time.Millisecond })
+	w.wire = testserver.NewWire(t, address)
+	w.address = "ws://" + w.wire.Addr() + "/v2?namespace=test"
 	return w
 }
 
@@ -65,103 +49,4 @@ func (w *world) dial(o client.Options) *client.Client {
 	require.NoError(w.t, err)
 	w.t.Cleanup(func() { require.NoError(w.t, c.Close()) })
 	return c
-}
-
-// wire carries bytes between clients and the server.
-type wire struct {
-	listener net.Listener
-	target   string
-	work     sync.WaitGroup
-
-	mu    sync.Mutex // guards what follows
-	calm  *sync.Cond
-	held  bool // nothing passes
-	shut  bool // nobody connects
-	conns map[net.Conn]net.Conn
-}
-
-func newWire(t testing.TB, target string) *wire {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	w := &wire{listener: ln, target: target, conns: map[net.Conn]net.Conn{}}
-	w.calm = sync.NewCond(&w.mu)
-	w.work.Go(w.accept)
-	t.Cleanup(func() {
-		_ = ln.Close()
-		w.hold(false)
-		w.cut()
-		w.work.Wait()
-	})
-	return w
-}
-
-func (w *wire) accept() {
-	for {
-		near, err := w.listener.Accept()
-		if err != nil {
-			return
-		}
-		w.mu.Lock()
-		shut := w.shut
-		w.mu.Unlock()
-		far, err := net.Dial("tcp", w.target)
-		if err != nil || shut {
-			_ = near.Close()
-			if err == nil {
-				_ = far.Close()
-			}
-			continue
-		}
-		w.mu.Lock()
-		w.conns[near] = far
-		w.mu.Unlock()
-		w.work.Go(func() { w.copy(near, far) })
-		w.work.Go(func() { w.copy(far, near) })
-	}
-}
-
-func (w *wire) copy(to, from net.Conn) {
-	defer to.Close()
-	defer from.Close()
-	buf := make([]byte, 1<<16)
-	for {
-		n, err := from.Read(buf)
-		w.mu.Lock()
-		for w.held {
-			w.calm.Wait()
-		}
-		w.mu.Unlock()
-		if _, err := to.Write(buf[:n]); err != nil {
-			return
-		}
-		if err != nil {
-			return
-		}
-	}
-}
-
-// cut ends all connections.
-func (w *wire) cut() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for near, far := range w.conns {
-		_ = near.Close()
-		_ = far.Close()
-		delete(w.conns, near)
-	}
-}
-
-// hold lets nothing pass, or everything again that has piled up.
-func (w *wire) hold(on bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.held = on
-	w.calm.Broadcast()
-}
-
-// shutDown lets nobody connect, or everybody again.
-func (w *wire) shutDown(on bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.shut = on
 }

@@ -3,7 +3,6 @@ package client_test
 import (
 	"context"
 	"io"
-	"log/slog"
 	"net"
 	"sync"
 	"syscall"
@@ -14,10 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/locktopus-project/locktopus/v2/client"
-	"github.com/locktopus-project/locktopus/v2/internal/fence"
 	"github.com/locktopus-project/locktopus/v2/internal/server"
-	"github.com/locktopus-project/locktopus/v2/internal/session"
-	"github.com/locktopus-project/locktopus/v2/wsnet"
+	"github.com/locktopus-project/locktopus/v2/internal/testserver"
 )
 
 // bubble is a server and its clients in one process, over a network in memory, in synctest's time: a test can let
@@ -36,16 +33,11 @@ func inBubble(t *testing.T, f func(b *bubble)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		b := &bubble{t: t, conns: make(chan net.Conn), over: make(chan struct{}), start: time.Now()}
-		limits := session.Defaults
-		limits.TTLMin, limits.LeaseMin, limits.Events = time.Millisecond, time.Millisecond, 8
+		o := testserver.Options(b)
+		o.Loops = 1
+		o.Settings.Sessions.TTLMin, o.Settings.Sessions.LeaseMin, o.Settings.Sessions.Events = time.Millisecond, time.Millisecond, 8
 		var err error
-		b.server, err = server.New(server.Options{
-			Listener: b, Fence: fence.Memory(), Log: slog.New(slog.DiscardHandler), Loops: 1, Version: "test",
-			Settings: server.Settings{
-				Net: wsnet.DefaultLimits(), Sessions: limits, SessionsMax: 1000, Namespaces: 10, NamespaceName: 64, MemoryBytes: 1 << 30,
-				Abandoned: 1000, DefaultAbandon: time.Second, AbandonMax: time.Hour, Origins: []string{"*"},
-			},
-		})
+		b.server, err = server.New(o)
 		require.NoError(t, err)
 		defer func() {
 			for _, c := range b.dialed {

@@ -5,16 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log"
-	"log/slog"
-	"net"
 	"time"
 
 	"github.com/locktopus-project/locktopus/v2/client"
 	"github.com/locktopus-project/locktopus/v2/client/quorum"
-	"github.com/locktopus-project/locktopus/v2/internal/fence"
-	"github.com/locktopus-project/locktopus/v2/internal/server"
-	"github.com/locktopus-project/locktopus/v2/internal/session"
-	"github.com/locktopus-project/locktopus/v2/wsnet"
+	"github.com/locktopus-project/locktopus/v2/internal/testserver"
 )
 
 func must(err error) {
@@ -25,17 +20,9 @@ func must(err error) {
 
 // startServer starts a server for an example. Yours are on machines of their own.
 func startServer() (address string, stop func()) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	s, host, err := testserver.Start(nil)
 	must(err)
-	s, err := server.New(server.Options{
-		Listener: ln, Fence: fence.Memory(), Log: slog.New(slog.DiscardHandler), Loops: 1, Version: "test",
-		Settings: server.Settings{
-			Net: wsnet.DefaultLimits(), Sessions: session.Defaults, SessionsMax: 1000, Namespaces: 100, NamespaceName: 64,
-			MemoryBytes: 1 << 30, Abandoned: 1000, AbandonMax: time.Hour, Origins: []string{"*"},
-		},
-	})
-	must(err)
-	return "ws://" + ln.Addr().String() + "/v2?namespace=shop", func() { must(s.Close()) }
+	return "ws://" + host + "/v2?namespace=shop", func() { must(s.Close()) }
 }
 
 // Three servers, of which one may be lost at any time.

@@ -2,8 +2,6 @@ package quorum_test
 
 import (
 	"context"
-	"log/slog"
-	"net"
 	"testing"
 	"time"
 
@@ -12,10 +10,8 @@ import (
 
 	"github.com/locktopus-project/locktopus/v2/client"
 	"github.com/locktopus-project/locktopus/v2/client/quorum"
-	"github.com/locktopus-project/locktopus/v2/internal/fence"
 	"github.com/locktopus-project/locktopus/v2/internal/server"
-	"github.com/locktopus-project/locktopus/v2/internal/session"
-	"github.com/locktopus-project/locktopus/v2/wsnet"
+	"github.com/locktopus-project/locktopus/v2/internal/testserver"
 )
 
 func soon(t testing.TB) context.Context {
@@ -28,19 +24,11 @@ func soon(t testing.TB) context.Context {
 func serve(t testing.TB, n int) (servers []*server.Server, addresses []string) {
 	t.Cleanup(func() { goleak.VerifyNone(t) })
 	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		s, err := server.New(server.Options{
-			Listener: ln, Fence: fence.Memory(), Log: slog.New(slog.DiscardHandler), Loops: 1, Version: "test",
-			Settings: server.Settings{
-				Net: wsnet.DefaultLimits(), Sessions: session.Defaults, SessionsMax: 100, Namespaces: 10, NamespaceName: 64,
-				MemoryBytes: 1 << 30, Abandoned: 1000, AbandonMax: time.Hour, Origins: []string{"*"},
-			},
-		})
+		s, host, err := testserver.Start(nil)
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = s.Close() }) // some tests close it before
 		servers = append(servers, s)
-		addresses = append(addresses, "ws://"+ln.Addr().String()+"/v2?namespace=test")
+		addresses = append(addresses, "ws://"+host+"/v2?namespace=test")
 	}
 	return servers, addresses
 }

@@ -6,13 +6,11 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -22,13 +20,14 @@ import (
 
 	"github.com/locktopus-project/locktopus/v2/client"
 	"github.com/locktopus-project/locktopus/v2/internal/server"
+	"github.com/locktopus-project/locktopus/v2/internal/testserver"
 )
 
 // stage is a server, a wire to it that can be cut for good, and somebody else who isn't on that wire.
 type stage struct {
 	t      *testing.T
 	server *server.Server
-	wire   *wire
+	wire   *testserver.Wire
 	url    string // over the wire
 	rival  *client.Client
 }
@@ -37,8 +36,8 @@ func newStage(t *testing.T) *stage {
 	s := &stage{t: t}
 	var address string
 	s.server, address = newServer(t)
-	s.wire = newWire(t, s.server.Addr().String())
-	s.url = "ws://" + s.wire.listener.Addr().String() + "/v2?namespace=run"
+	s.wire = testserver.NewWire(t, s.server.Addr().String())
+	s.url = "ws://" + s.wire.Addr() + "/v2?namespace=run"
 	var err error
 	s.rival, err = client.Dial(s.ctx(), address+"?namespace=run", &client.Options{Name: "rival"})
 	require.NoError(t, err)
@@ -182,7 +181,8 @@ func TestRunEndsTheCommandBeforeTheLockEnds(t *testing.T) {
 			s := newStage(t)
 			r := s.run(script)
 			pid := r.pid()
-			s.wire.cutForGood()
+			s.wire.Shut(true)
+			s.wire.Cut()
 			s.take("a")
 			require.False(t, alive(pid), "somebody else has the lock")
 			r.exits(exitLost)
@@ -207,12 +207,12 @@ func TestRunTellsALossThatTheCommandDidNotOutlive(t *testing.T) {
 	s := newStage(t)
 	r := s.run(`echo $$; read line; echo done`)
 	r.pid()
-	s.wire.silence(true)
+	s.wire.Hold(true)
 	s.revoke("a")
 	s.take("a")
 	require.NoError(t, r.stdin.Close())
 	require.Equal(t, "done", r.line())
-	s.wire.silence(false)
+	s.wire.Hold(false)
 	r.exits(exitLost)
 	require.Contains(t, r.stderr.String(), "the lock is lost: revoked")
 }
@@ -391,90 +391,4 @@ func openTerminal(t *testing.T) (keyboard, tty *os.File) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = tty.Close() })
 	return keyboard, tty
-}
-
-// wire carries bytes to a server and back.
-type wire struct {
-	listener net.Listener
-	target   string
-	work     sync.WaitGroup
-
-	mu    sync.Mutex // guards what follows
-	calm  *sync.Cond
-	held  bool // nothing passes
-	over  bool
-	conns []net.Conn
-}
-
-func newWire(t *testing.T, target string) *wire {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	w := &wire{listener: ln, target: target}
-	w.calm = sync.NewCond(&w.mu)
-	w.work.Go(w.accept)
-	t.Cleanup(func() {
-		w.silence(false)
-		w.cutForGood()
-		w.work.Wait()
-	})
-	return w
-}
-
-func (w *wire) accept() {
-	for {
-		near, err := w.listener.Accept()
-		if err != nil {
-			return
-		}
-		far, err := net.Dial("tcp", w.target)
-		if err != nil {
-			_ = near.Close()
-			continue
-		}
-		w.mu.Lock()
-		w.conns = append(w.conns, near, far)
-		over := w.over
-		w.mu.Unlock()
-		if over {
-			w.cutForGood()
-		}
-		w.work.Go(func() { w.copy(near, far) })
-		w.work.Go(func() { w.copy(far, near) })
-	}
-}
-
-func (w *wire) copy(to, from net.Conn) {
-	defer to.Close()
-	defer from.Close()
-	buf := make([]byte, 1<<16)
-	for {
-		n, err := from.Read(buf)
-		w.mu.Lock()
-		for w.held {
-			w.calm.Wait()
-		}
-		w.mu.Unlock()
-		if _, errWrite := to.Write(buf[:n]); err != nil || errWrite != nil {
-			return
-		}
-	}
-}
-
-// silence lets nothing pass, or everything again.
-func (w *wire) silence(on bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.held = on
-	w.calm.Broadcast()
-}
-
-// cutForGood ends all connections, and lets nobody connect any more.
-func (w *wire) cutForGood() {
-	_ = w.listener.Close()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.over = true
-	for _, c := range w.conns {
-		_ = c.Close()
-	}
 }

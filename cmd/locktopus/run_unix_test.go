@@ -4,8 +4,6 @@ package main
 
 import (
 	"context"
-	"log/slog"
-	"net"
 	"path/filepath"
 	"testing"
 	"time"
@@ -14,10 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/locktopus-project/locktopus/v2/client"
-	"github.com/locktopus-project/locktopus/v2/internal/fence"
 	"github.com/locktopus-project/locktopus/v2/internal/server"
-	"github.com/locktopus-project/locktopus/v2/internal/session"
-	"github.com/locktopus-project/locktopus/v2/wsnet"
+	"github.com/locktopus-project/locktopus/v2/internal/testserver"
 )
 
 // TestRunScripts plays scripts about locktopus run. Each has a namespace of its own, in which somebody else
@@ -52,18 +48,8 @@ func serveSessions(t *testing.T) string {
 }
 
 func newServer(t *testing.T) (*server.Server, string) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	s, err := server.New(server.Options{
-		Listener: ln, Fence: fence.Memory(), Log: slog.New(slog.DiscardHandler), Version: "test",
-		Settings: server.Settings{
-			Net: wsnet.DefaultLimits(), Sessions: session.Defaults, SessionsMax: 1000, Namespaces: 100, NamespaceName: 255,
-			MemoryBytes: 1 << 30, Abandoned: 1000, AbandonMax: time.Hour, Origins: []string{"*"},
-		},
-	})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, s.Close()) })
-	return s, "ws://" + ln.Addr().String() + "/v2"
+	s, host := testserver.Serve(t, nil)
+	return s, "ws://" + host + "/v2"
 }
 
 // TestAnotherLimitIsNoWrongCommandLine: it passes when those who have permits of it are done.

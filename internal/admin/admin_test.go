@@ -20,10 +20,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/locktopus-project/locktopus/v2/client"
-	"github.com/locktopus-project/locktopus/v2/internal/fence"
 	"github.com/locktopus-project/locktopus/v2/internal/server"
-	"github.com/locktopus-project/locktopus/v2/internal/session"
-	"github.com/locktopus-project/locktopus/v2/wsnet"
+	"github.com/locktopus-project/locktopus/v2/internal/testserver"
 )
 
 // patience is for what ought to happen at once; it is only used up when a test fails.
@@ -71,13 +69,9 @@ func newWorld(t *testing.T, l Limits) *world {
 	log := slog.New(slog.NewTextHandler(w.log, nil))
 	ln, adminLn := listenAny(t), listenAny(t)
 	w.server, w.admin = ln.Addr().String(), adminLn.Addr().String()
-	s, err := server.New(server.Options{
-		Listener: ln, Fence: fence.Memory(), Log: log, Version: "test",
-		Settings: server.Settings{
-			Net: wsnet.DefaultLimits(), Sessions: session.Defaults, SessionsMax: 1000, Namespaces: 100, NamespaceName: 255,
-			MemoryBytes: 1 << 30, Abandoned: 1000, AbandonMax: time.Hour, Origins: []string{"*"},
-		},
-	})
+	o := testserver.Options(ln)
+	o.Log, o.Settings.DefaultAbandon = log, 0
+	s, err := server.New(o)
 	require.NoError(t, err)
 	w.service = New(s, token, l, log)
 	done := make(chan error, 1)

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -17,12 +15,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/locktopus-project/locktopus/v2/internal/fence"
 	"github.com/locktopus-project/locktopus/v2/internal/oracle"
 	"github.com/locktopus-project/locktopus/v2/internal/server"
-	"github.com/locktopus-project/locktopus/v2/internal/session"
 	"github.com/locktopus-project/locktopus/v2/internal/testseed"
-	"github.com/locktopus-project/locktopus/v2/wsnet"
+	"github.com/locktopus-project/locktopus/v2/internal/testserver"
 )
 
 var length = flag.Duration("histories.length", 6*time.Second, "how long clients work in a test")
@@ -116,20 +112,8 @@ func (c *stranger) await(t *testing.T, l *lock) {
 
 // serve starts a server.
 func serve(t testing.TB) string {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	limits := session.Defaults
-	limits.TTLMin = 10 * time.Millisecond
-	s, err := server.New(server.Options{
-		Listener: ln, Fence: fence.Memory(), Log: slog.New(slog.DiscardHandler), Loops: 2, Version: "test",
-		Settings: server.Settings{
-			Net: wsnet.DefaultLimits(), Sessions: limits, SessionsMax: 10_000, Namespaces: 10, NamespaceName: 64, MemoryBytes: 1 << 30,
-			Abandoned: 1000, DefaultAbandon: time.Second, AbandonMax: time.Hour, Origins: []string{"*"},
-		},
-	})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, s.Close()) })
-	return ln.Addr().String()
+	_, host := testserver.Serve(t, func(o *server.Options) { o.Settings.Sessions.TTLMin = 10 * time.Millisecond })
+	return host
 }
 
 // namespace is one with its clients.

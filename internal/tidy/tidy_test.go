@@ -65,6 +65,7 @@ var imports = map[string][]string{
 	"internal/tidy":                   {},
 	"internal/hostile":                {},
 	"internal/testseed":               {},
+	"internal/testserver":             {"internal/fence", "internal/server", "internal/session", "wsnet"},
 	"internal/example":                {},
 	"internal/e2e":                    {},
 	"internal/oracle":                 {},
