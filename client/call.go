@@ -11,6 +11,7 @@ import (
 // call is a request that waits for its answer.
 type call struct {
 	request
+	c         *Client
 	text      []byte
 	sent      time.Duration  // over the present connection; below zero: not yet
 	tried     bool           // it was sent over any connection, and the server may know it
@@ -32,7 +33,7 @@ func (q *call) fail(err error) {
 func (c *Client) begin(r *request, take func(*message)) *call {
 	c.lastID++
 	r.ID = c.lastID
-	q := &call{request: *r, sent: -1, take: take, done: make(chan struct{})}
+	q := &call{request: *r, c: c, sent: -1, take: take, done: make(chan struct{})}
 	q.encode()
 	c.calls = append(c.calls, q)
 	if c.link != nil {
@@ -66,7 +67,7 @@ func (q *call) wait(ctx context.Context) (*message, error) {
 	select {
 	case <-q.done:
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, q.c.offline(context.Cause(ctx))
 	}
 	if q.err != nil {
 		return nil, q.err

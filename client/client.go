@@ -93,6 +93,7 @@ type Client struct {
 
 	mu        sync.Mutex // guards what follows, and the state of calls, locks and watches
 	link      *link      // nil: there is no connection
+	trouble   error      // with the last connection, or the last attempt at one
 	session   string
 	secret    string
 	durable   bool
@@ -285,6 +286,7 @@ func (c *Client) run(l *link) {
 		if c.ending() {
 			return
 		}
+		c.note(err)
 		c.options.Log.Info("locktopus: connection lost", "error", err)
 		if l.answered {
 			pause.wait = 0
@@ -335,8 +337,26 @@ func (c *Client) reconnect(pause *backoff) *link {
 		case Denied(err):
 			c.deny(err)
 		}
+		c.note(err)
 		c.options.Log.Info("locktopus: cannot connect", "error", err)
 	}
+}
+
+// note keeps what the trouble with the connection is, for those who wait without one.
+func (c *Client) note(trouble error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.trouble = trouble
+}
+
+// offline is the error of a call whose context has ended: beside that it says if there was no connection.
+func (c *Client) offline(ended error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.link != nil || c.trouble == nil || !errors.Is(ended, context.DeadlineExceeded) && !errors.Is(ended, context.Canceled) {
+		return ended
+	}
+	return &OfflineError{Server: c.server(), Trouble: c.trouble, Ended: ended}
 }
 
 // patience is how long one attempt to connect may take.

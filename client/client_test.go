@@ -11,6 +11,30 @@ import (
 	"github.com/locktopus-project/locktopus/v2/client"
 )
 
+// TestWhoWaitsWithoutAConnectionIsToldWhy cuts the wire for good.
+func TestWhoWaitsWithoutAConnectionIsToldWhy(t *testing.T) {
+	w := newWorld(t)
+	c := w.dial(client.Options{})
+	held, err := c.Lock(soon(t), client.Read("a"))
+	require.NoError(t, err)
+	w.wire.Shut(true)
+	w.wire.Cut()
+	for about, ask := range map[string]func(context.Context) error{
+		"Lock":    func(ctx context.Context) error { _, err := c.Lock(ctx, client.Write("b")); return err },
+		"TryLock": func(ctx context.Context) error { _, err := c.TryLock(ctx, client.Write("b")); return err },
+		"Upgrade": func(ctx context.Context) error { return held.Upgrade(ctx) },
+		"Inspect": func(ctx context.Context) error { _, _, err := c.Inspect(ctx, nil, 1, ""); return err },
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		err := ask(ctx)
+		cancel()
+		var offline *client.OfflineError
+		require.ErrorAs(t, err, &offline, about)
+		require.ErrorIs(t, err, context.DeadlineExceeded, about)
+		require.ErrorContains(t, err, "locktopus: there is no connection to ws://"+w.wire.Addr()+" (", about)
+	}
+}
+
 func TestLocksExcludeEachOther(t *testing.T) {
 	w := newWorld(t)
 	a, b := w.dial(client.Options{Name: "a"}), w.dial(client.Options{Name: "b"})

@@ -100,6 +100,23 @@ func inTheWay(bs []Blocker) string {
 	return b.String()
 }
 
+// OfflineError is what a call ends with when its context does and there is no connection to the server. It is the
+// context's error for errors.Is.
+type OfflineError struct {
+	Server  string // such as ws://127.0.0.1:9009
+	Trouble error  // with the last attempt to connect, or with the connection that was lost
+	Ended   error  // the context's
+}
+
+func (e *OfflineError) Error() string {
+	trouble := strings.TrimPrefix(e.Trouble.Error(), "locktopus: ")
+	trouble = strings.TrimPrefix(trouble, "cannot connect to "+e.Server+": ")
+	return fmt.Sprintf("locktopus: there is no connection to %s (%s): %v", e.Server, trouble, e.Ended)
+}
+
+// Is makes it the context's error.
+func (e *OfflineError) Is(target error) bool { return errors.Is(e.Ended, target) }
+
 // RefusedError says that the server has refused a request or a client.
 type RefusedError struct {
 	// Code is the protocol's, such as "limit" or "draining"; "denied" is a plugin's word.

@@ -349,6 +349,16 @@ func ExampleClient_Watch() {
 	// ended released
 }
 
+// Who waits while there is no connection is told why there is none.
+func ExampleOfflineError() {
+	err := error(&client.OfflineError{
+		Server: "ws://10.0.0.7:9009", Trouble: errors.New("dial tcp 10.0.0.7:9009: connection refused"), Ended: context.DeadlineExceeded,
+	})
+	fmt.Println(errors.Is(err, context.DeadlineExceeded), err)
+	// Output:
+	// true locktopus: there is no connection to ws://10.0.0.7:9009 (dial tcp 10.0.0.7:9009: connection refused): context deadline exceeded
+}
+
 // What asking again will not help.
 func ExampleDenied() {
 	err := error(&client.RefusedError{Code: "denied", Plugin: "acl", Reason: 7, Message: "not yours"})

@@ -124,7 +124,7 @@ func (c *Client) greet(ctx context.Context, l *link, credentials map[string]stri
 			c.welcome(l, &m, hello.Resume != nil, sent)
 			return nil
 		case m.Error == "no_session" && hello.Resume != nil:
-			c.forget(&LostError{State: "gone", Message: m.Message})
+			c.forget(&LostError{State: "gone", Message: "the server doesn't know the session any more: it was restarted, or has not heard from it in time"})
 		default:
 			if err := refusal(&m); err != nil {
 				return err

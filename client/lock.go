@@ -82,7 +82,7 @@ func (c *Client) acquire(ctx context.Context, items []Item, now bool) (*Lock, er
 	select {
 	case <-l.settled:
 	case <-ctx.Done():
-		l.giveUp(context.Cause(ctx))
+		l.giveUp(c.offline(context.Cause(ctx)))
 	}
 	if l.err != nil {
 		return nil, l.err

@@ -35,7 +35,7 @@ func (l *Lock) Upgrade(ctx context.Context) error {
 		case <-l.ctx.Done():
 			return context.Cause(l.ctx)
 		case <-ctx.Done():
-			err = context.Cause(ctx)
+			err = l.c.offline(context.Cause(ctx))
 		}
 	}
 	if ctx.Err() != nil {

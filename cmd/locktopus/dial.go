@@ -117,9 +117,15 @@ func exitFor(err error) int {
 	refused, isRefused := errors.AsType[*client.RefusedError](err)
 	_, unavailable := errors.AsType[*client.UnavailableError](err)
 	_, deadlock := errors.AsType[*client.DeadlockError](err)
+	_, offline := errors.AsType[*client.OfflineError](err)
+	lost, isLost := errors.AsType[*client.LostError](err)
 	switch {
 	case client.Denied(err):
 		return exitDenied
+	case offline:
+		return exitUnreachable
+	case isLost && lost.State == "revoked": // an administrator took the request from the queue
+		return exitNotObtained
 	case unavailable, deadlock, errors.Is(err, context.DeadlineExceeded):
 		return exitNotObtained
 	case isRefused && refused.Code == "other_limit": // only for as long as others have permits of another limit

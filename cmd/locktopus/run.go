@@ -239,7 +239,11 @@ func (p process) obtain(f *runFlags, address string, options *client.Options, in
 	if c != nil {
 		c.Close()
 	}
-	fmt.Fprintf(p.stderr, "locktopus run: %s\n", said(err))
+	text := said(err)
+	if lost, ok := errors.AsType[*client.LostError](err); ok && lost.State == "revoked" {
+		text = "an administrator took the request out of the queue: " + lost.Message
+	}
+	fmt.Fprintf(p.stderr, "locktopus run: %s\n", text)
 	return nil, nil, exitFor(err)
 }
 
@@ -253,7 +257,7 @@ func (f *runFlags) lock(ctx context.Context, address string, options *client.Opt
 	defer cancel()
 	c, err := client.Dial(dialing, address, options)
 	if err != nil {
-		return nil, nil, unreachable(ctx, err)
+		return nil, nil, unreachable(err)
 	}
 	var lock *client.Lock
 	if f.try {
@@ -264,9 +268,9 @@ func (f *runFlags) lock(ctx context.Context, address string, options *client.Opt
 	return c, lock, err
 }
 
-// unreachable makes a time that was too short to connect in an error about the server.
-func unreachable(ctx context.Context, err error) error {
-	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+// unreachable makes a time that was too short to connect in, the one to wait among them, an error about the server.
+func unreachable(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
 		return errors.New("the server doesn't answer")
 	}
 	return err

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"testing"
 	"time"
@@ -63,4 +64,19 @@ func TestAnotherLimitIsNoWrongCommandLine(t *testing.T) {
 	require.NoError(t, err)
 	_, err = c.Lock(ctx, client.Permit(3, "pool"))
 	require.Equal(t, exitNotObtained, exitFor(err), "%v", err)
+}
+
+// TestWhoseServerIsGoneIsTold: not that the time to wait was too short, and not the other way round.
+func TestWhoseServerIsGoneIsTold(t *testing.T) {
+	for want, errs := range map[int][]error{
+		exitUnreachable: {
+			&client.OfflineError{Server: "ws://h:1", Trouble: errors.New("refused"), Ended: context.DeadlineExceeded},
+			unreachable(context.DeadlineExceeded), &client.LostError{State: "gone"}, client.ErrDeadline,
+		},
+		exitNotObtained: {context.DeadlineExceeded, &client.LostError{State: "revoked", Message: "enough"}},
+	} {
+		for _, err := range errs {
+			require.Equal(t, want, exitFor(err), "%v", err)
+		}
+	}
 }
