@@ -120,7 +120,7 @@ func (p process) look(command string, args []string, least, most int, show func(
 	defer cancel()
 	c, err := client.Dial(dialing, address, &options)
 	if err != nil {
-		err = unreachable(ctx, err)
+		err = unreachable(err)
 	} else {
 		defer c.Close()
 		err = show(ctx, c, f)
@@ -202,7 +202,7 @@ func (o *lines) write(text string) error {
 }
 
 // The columns are as wide for few locks as for many, so that what reads them can count on it.
-const columns = "%-10s  %-10s  %-8s  %-12s  %-5s  %-16s  %s\n"
+const columns = "%-10s  %-10s  %-9s  %-12s  %-5s  %-16s  %s\n"
 
 func (o *lines) heading(first, second string) {
 	if !o.json {

@@ -38,10 +38,10 @@ func shown(t *testing.T, list []client.LockInfo, asJSON bool, show func(*lines, 
 func lsLine(out *lines, l *seen) error { return out.lock(word(l.State), l.age(), l) }
 
 func TestLocksAreListedInColumns(t *testing.T) {
-	require.Equal(t, `acquired    12s         41        574d68be0a11  7      worker-7          write a/b, read c  # "deploy 12"
-enqueued    -           -         v1            42     -                 read a
-enqueued    250ms       -         d0c6a3f2bb01  1      -                 write a
-upgrading   1h2m5s      44        d0c6a3f2bb01  2      -                 permit pool (2 of 3), and more than the server says
+	require.Equal(t, `acquired    12s         41         574d68be0a11  7      worker-7          write a/b, read c  # "deploy 12"
+enqueued    -           -          v1            42     -                 read a
+enqueued    250ms       -          d0c6a3f2bb01  1      -                 write a
+upgrading   1h2m5s      44         d0c6a3f2bb01  2      -                 permit pool (2 of 3), and more than the server says
 `, shown(t, queue, false, lsLine))
 }
 

@@ -90,8 +90,8 @@ func TestWatchShowsWhatThereIsAndWhatChanges(t *testing.T) {
 	require.NoError(t, err)
 
 	text, objects := watching(t, url, "a"), watching(t, url, "--json", "a")
-	require.Regexp(t, `^TIME        CHANGE      TOKEN     SESSION       LOCK   NAME              RESOURCES$`, next(t, text))
-	require.Regexp(t, `^\d\d:\d\d:\d\d    \(acquired\)  1         [0-9a-f]{12}  1      somebody          write a/b  # "deploy"$`, next(t, text))
+	require.Regexp(t, `^TIME        CHANGE      TOKEN      SESSION       LOCK   NAME              RESOURCES$`, next(t, text))
+	require.Regexp(t, `^\d\d:\d\d:\d\d    \(acquired\)  1          [0-9a-f]{12}  1      somebody          write a/b  # "deploy"$`, next(t, text))
 	var x struct {
 		Time          time.Time
 		Change, State string
