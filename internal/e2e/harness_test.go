@@ -273,7 +273,11 @@ func (l *transcript) scan(r io.Reader) {
 		line, err := lines.ReadString('\n')
 		if collectionLine.MatchString(line) {
 			l.collections.Add(1)
-			continue
+			at := strings.Index(line, "time=")
+			if at < 0 {
+				continue
+			}
+			line = line[at:] // the runtime writes its own piece by piece, and the log may come in between
 		}
 		l.keep(line)
 		if m := listeningLine.FindStringSubmatch(line); m != nil {
