@@ -38,7 +38,7 @@ type (
 	}
 )
 
-// connectTime bounds how long a driver may take for its connections.
+// connectTime bounds how long a driver may take for its connections, and for the first locks of all.
 const connectTime = time.Minute
 
 // startDriver returns when all connections are there.
@@ -62,7 +62,7 @@ func (s *scene) startDriver(peer, addr string, conns, paths int) (*driver, error
 	if err != nil {
 		return nil, errors.Join(err, orders.Close(), out.Close())
 	}
-	d := &driver{process: p, orders: orders, lines: make(chan string), stall: connectTime + s.opt.stall}
+	d := &driver{process: p, orders: orders, lines: make(chan string), stall: 2*connectTime + s.opt.stall}
 	s.atEnd(d.end)
 	go func() {
 		defer close(d.lines)

@@ -46,13 +46,18 @@ const (
 // allLoads are the loads we know, in the order in which they run.
 func allLoads() (names []string) {
 	for _, s := range report.Sheets {
-		names = append(names, s.Load)
+		if s.Load != apartLoad {
+			names = append(names, s.Load)
+		}
 	}
 	return names
 }
 
 // peersLoad runs only if it is asked for.
 const peersLoad = "peers"
+
+// apartLoad is the name under which peersLoad keeps the peers that take turns with ours alone.
+const apartLoad = report.Apart
 
 func main() {
 	if len(os.Args) == 2 && os.Args[1] == ceilingArg {

@@ -12,6 +12,7 @@ import (
 type rival struct {
 	name   string // of the candidate, and of the driver that knows it
 	server *process
+	apart  bool // see peerServer
 }
 
 // peers runs the work of u and c on servers of other projects, on ours, and on the ceiling, in turns.
@@ -21,9 +22,25 @@ func peers(s *scene) error {
 	if err != nil {
 		return err
 	}
+	together := slices.DeleteFunc(slices.Clone(rivals), func(r rival) bool { return r.apart })
+	if err := s.matches(peersLoad, together); err != nil {
+		return err
+	}
+	for _, r := range rivals {
+		if r.apart {
+			if err := s.matches(apartLoad, []rival{rivals[0], r}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// matches are all cases with some rivals.
+func (s *scene) matches(load string, rivals []rival) error {
 	for _, paths := range []int{0, 1, fewPaths} {
 		for _, n := range s.opt.conns {
-			if err := s.match(rivals, n, paths); err != nil {
+			if err := s.match(load, rivals, n, paths); err != nil {
 				return err
 			}
 		}
@@ -41,7 +58,7 @@ func (s *scene) rivals() (rs []rival, err error) {
 	if err != nil {
 		return nil, err
 	}
-	rs = []rival{{"locktopus", ours}, {"echo", ceiling}}
+	rs = []rival{{name: "locktopus", server: ours}, {name: "echo", server: ceiling}}
 	for _, p := range peerServers {
 		if len(s.opt.peers) > 0 && !slices.Contains(s.opt.peers, p.name) {
 			continue
@@ -64,26 +81,29 @@ func (s *scene) rivals() (rs []rival, err error) {
 // enter starts a peer's server, unless one of the same kind is there.
 func (s *scene) enter(p *peerServer, rs []rival) (rival, error) {
 	if i := slices.IndexFunc(rs, func(r rival) bool { return r.name == p.of }); p.of != "" && i >= 0 {
-		return rival{p.name, rs[i].server}, nil
+		return rival{p.name, rs[i].server, p.apart}, nil
 	}
 	if err := p.missing(); err != nil {
 		return rival{}, err
 	}
 	server, err := p.run(s)
-	return rival{p.name, server}, err
+	return rival{p.name, server, p.apart}, err
 }
 
 // match has all rivals take turns in one case. A peer that fails is left out of this case.
-func (s *scene) match(rivals []rival, conns, paths int) error {
-	if err := s.calm(); err != nil {
+func (s *scene) match(load string, rivals []rival, conns, paths int) error {
+	if err := s.calm(calmMost); err != nil {
 		return err
 	}
-	inner := &scene{bench: s.bench, load: s.load}
+	inner := &scene{bench: s.bench, load: load}
 	defer inner.end()
 	in := connections(conns) + ", " + pathsOf(paths)
-	cs, err := inner.raw(rivals, in, conns, paths)
-	if err != nil {
-		return err
+	var cs []*contender
+	if load == peersLoad {
+		var err error
+		if cs, err = inner.raw(rivals, in, conns, paths); err != nil {
+			return err
+		}
 	}
 	for _, r := range rivals {
 		if r.name == "echo" && paths > 0 {
@@ -100,7 +120,7 @@ func (s *scene) match(rivals []rival, conns, paths int) error {
 		row.Client = report.Lib
 		cs = append(cs, &contender{row: row, server: r.server, generator: d.process, drive: d.drive})
 	}
-	err = inner.takeTurnsWithout(cs)
+	err := inner.takeTurnsWithout(cs)
 	for _, row := range inner.rows {
 		if len(row.Slices) > 0 {
 			s.rows = append(s.rows, row)
@@ -109,36 +129,49 @@ func (s *scene) match(rivals []rival, conns, paths int) error {
 	return err
 }
 
-// Between cases.
 const (
 	calmLook  = 200 * time.Millisecond
-	calmShare = 0.2 // of the servers' core
+	calmShare = 0.1 // of a core, as in a slice that isn't disturbed
 	calmMost  = time.Minute
+	calmTurn  = 5 * time.Second // between turns, where those who wait for their lock go on living
 )
 
-// calm waits until the servers have little to do: a thousand processes that end with a thousand connections of the
-// case before have a core for themselves for many seconds.
-func (s *scene) calm() error {
-	for begun := time.Now(); time.Since(begun) < calmMost; {
-		before, err := coreTime(s.cores.server)
-		if err != nil {
+// calm waits until there is little to do, for a while: a thousand processes that end with a thousand connections of
+// the case before have a core for themselves for many seconds, and a thousand of those that wait look for deadlocks.
+// Whoever is disturbed by what goes on after that is marked.
+func (s *scene) calm(most time.Duration) error {
+	for begun := time.Now(); time.Since(begun) < most; {
+		busy, err := s.busiest(calmLook)
+		if err != nil || busy < calmShare {
 			return err
-		}
-		from := time.Now()
-		select {
-		case <-s.ctx.Done():
-			return s.ctx.Err()
-		case <-time.After(calmLook):
-		}
-		after, err := coreTime(s.cores.server)
-		if err != nil {
-			return err
-		}
-		if float64(after-before) < calmShare*float64(time.Since(from)) {
-			return nil
 		}
 	}
-	return nil // whoever is disturbed by what goes on is marked
+	return nil
+}
+
+// busiest is how busy the busier of the two cores is, for a time.
+func (s *scene) busiest(look time.Duration) (share float64, err error) {
+	var before [2]time.Duration
+	cores := [2]int{s.cores.server, s.cores.generator}
+	for i, core := range cores {
+		if before[i], err = coreTime(core); err != nil {
+			return 0, err
+		}
+	}
+	from := time.Now()
+	select {
+	case <-s.ctx.Done():
+		return 0, s.ctx.Err()
+	case <-time.After(look):
+	}
+	for i, core := range cores {
+		after, err := coreTime(core)
+		if err != nil {
+			return 0, err
+		}
+		share = max(share, float64(after-before[i])/float64(time.Since(from)))
+	}
+	return share, nil
 }
 
 // without leaves a peer out because of an error, but not us.
@@ -156,6 +189,10 @@ func (s *scene) takeTurnsWithout(cs []*contender) error {
 		for i, c := range cs {
 			if c == nil {
 				continue
+			}
+			err := s.calm(calmTurn)
+			if err != nil {
+				return err
 			}
 			slice, err := s.measure(c)
 			if err == nil {

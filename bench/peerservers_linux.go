@@ -22,6 +22,9 @@ type peerServer struct {
 	needs []string // programs, or files
 	apt   string   // packages of Debian that bring them
 	start func(s *scene, dir, port string) (spec, error)
+	// apart says that it has a process for each connection. A thousand of those, and what the system does for their
+	// memory, disturb whoever has a turn: so it takes turns with ours alone.
+	apart bool
 	// version is a command that prints it, or a file that is called by it.
 	version []string
 }
@@ -36,7 +39,7 @@ var peerServers = []peerServer{
 	{name: "redis-list", of: "redis", needs: []string{"redis-server"}, apt: "redis-server", start: redisServer},
 	{name: "etcd", needs: []string{"etcd"}, apt: "etcd-server", start: etcdServer, version: []string{"etcd", "--version"}},
 	{name: "zookeeper", needs: []string{"java", zooKeeperJar}, apt: "zookeeper default-jre-headless", start: zooKeeperServer, version: []string{zooKeeperJar}},
-	{name: "postgresql", needs: []string{postgreSQLBin + "initdb", postgreSQLBin + "postgres"}, apt: "postgresql", start: postgreSQLServer, version: []string{postgreSQLBin + "postgres", "--version"}},
+	{name: "postgresql", needs: []string{postgreSQLBin + "initdb", postgreSQLBin + "postgres"}, apt: "postgresql", start: postgreSQLServer, apart: true, version: []string{postgreSQLBin + "postgres", "--version"}},
 }
 
 // find returns where a program or a file is.

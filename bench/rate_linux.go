@@ -86,12 +86,19 @@ func (a *arrivals) values(s *report.Slice) error {
 }
 
 // shares of the saturated rate, in percent, at which locks arrive: all of them with the most
-// connections, half of it with others.
+// connections, half of it with others. At half of it the ceiling takes turns, too: its longest times are the machine's
+// and the generator's.
 var shares = []int{10, 25, 50, 75, 90}
+
+const besideCeiling = 50
 
 // fixedRate runs rate.
 func fixedRate(s *scene) error {
 	server, err := s.server()
+	if err != nil {
+		return err
+	}
+	ceiling, err := s.ending(s.startCeiling())
 	if err != nil {
 		return err
 	}
@@ -102,12 +109,12 @@ func fixedRate(s *scene) error {
 			if most, err = s.saturatedRate(server, n); err != nil {
 				return err
 			}
-			percents = []int{50}
+			percents = []int{besideCeiling}
 			if n == slices.Max(s.opt.conns) {
 				percents = shares
 			}
 		}
-		if err := s.atRates(server, n, most, percents); err != nil {
+		if err := s.atRates(server, ceiling, n, most, percents); err != nil {
 			return err
 		}
 	}
@@ -131,20 +138,32 @@ func (s *scene) saturatedRate(server *process, n int) (float64, error) {
 	return most, nil
 }
 
-func (s *scene) atRates(server *process, n int, most float64, percents []int) error {
+func (s *scene) atRates(server, ceiling *process, n int, most float64, percents []int) error {
 	var cs []*contender
-	for _, percent := range percents {
+	join := func(name string, p *process, percent int) error {
 		in := fmt.Sprintf("%s, %d %% of %.1f k", connections(n), percent, most/1e3)
 		if s.opt.rate > 0 {
 			in = connections(n)
 		}
 		a := newArrivals(n, most*float64(percent)/100)
-		f, err := s.fleet(a, server, n, usual(1))
+		f, err := s.fleet(a, p, n, usual(1))
 		if err != nil {
 			return err
 		}
 		a.fleet = f
-		cs = append(cs, driven(s.row(in, "locktopus", float64(percent)), server, f, a.begin, a.reset, a.values))
+		cs = append(cs, driven(s.row(in, name, float64(percent)), p, f, a.begin, a.reset, a.values))
+		return nil
+	}
+	for _, percent := range percents {
+		if err := join("locktopus", server, percent); err != nil {
+			return err
+		}
+		if percent != besideCeiling && s.opt.rate == 0 {
+			continue
+		}
+		if err := join("ceiling", ceiling, percent); err != nil {
+			return err
+		}
 	}
 	return s.takeTurns(cs)
 }

@@ -93,6 +93,9 @@ func (b *bench) load(name string) error {
 	s.rows = slices.DeleteFunc(s.rows, func(r *report.Row) bool { return len(r.Slices) == 0 })
 	b.report.Rows = append(b.report.Rows, s.rows...)
 	report.SheetOf(name).Write(b.out, s.rows)
+	if name == peersLoad {
+		report.SheetOf(apartLoad).Write(b.out, s.rows)
+	}
 	return err
 }
 

@@ -82,7 +82,7 @@ func peerBars(r *Report) []Figure {
 	}
 	series := map[string]*Series{}
 	var order []string
-	for _, row := range r.of("peers") {
+	for _, row := range r.peerRows() {
 		if row.Client != Lib {
 			continue
 		}
@@ -109,7 +109,7 @@ func peerBars(r *Report) []Figure {
 // peerHandOffs show how the times of hand-offs are distributed, all repeats together.
 func peerHandOffs(r *Report) (fs []Figure) {
 	var cases []string
-	for _, row := range r.of("peers") {
+	for _, row := range r.peerRows() {
 		if row.Client == Lib && row.Slices[0].Histograms["hand-off"] != "" && !slices.Contains(cases, row.Case) {
 			cases = append(cases, row.Case)
 		}
@@ -122,7 +122,7 @@ func peerHandOffs(r *Report) (fs []Figure) {
 			Y:     Axis{Label: "milliseconds", Log: true},
 		}
 		f.File = strings.NewReplacer(",", "", " ", "-").Replace(f.File)
-		for _, row := range r.of("peers") {
+		for _, row := range r.peerRows() {
 			if row.Client == Lib && row.Case == in {
 				f.Series = append(f.Series, Series{row.Candidate, row.distribution("hand-off")})
 			}
@@ -160,6 +160,9 @@ func lines(load, file, title string, ms []Metric) func(*Report) []Figure {
 		f := Figure{File: file, Title: title, X: axes[load], Y: Axis{Label: labels[ms[0].unit()], Log: true}}
 		for _, m := range ms {
 			for _, row := range r.of(load) {
+				if row.Candidate == "ceiling" {
+					continue // a dot
+				}
 				name := lineName(row, m, len(ms) > 1)
 				i := slices.IndexFunc(f.Series, func(s Series) bool { return s.Name == name })
 				if i < 0 {

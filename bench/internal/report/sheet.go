@@ -50,7 +50,7 @@ var Sheets = []Sheet{
 		Load: "rate", Columns: join([]Metric{Arrivals, Pairs, ServerBusy, GeneratorBusy}, OfDurations("lock")),
 		About: "locks arrive at random at a fixed rate, whatever the server does (an open loop). Lock: from the moment\n" +
 			"at which a lock was to be asked for until the grant was read, so that waiting for a late generator or for\n" +
-			"a free connection counts.",
+			"a free connection counts. The ceiling's longest times are this machine's, and the generator's.",
 	},
 	{
 		Load: "flat", Of: "nothing else held", By: Pairs, Columns: join(closed, []Metric{Each}),
@@ -91,6 +91,19 @@ var Sheets = []Sheet{
 		About: "the same work on other projects' servers, in turns. The ratio says how many times as many pairs\n" +
 			"locktopus did, through the same kind of client.",
 	},
+	{
+		Load: Apart, Of: "locktopus", Against: true, By: Pairs, Columns: join(closed, OfDurations("hand-off")),
+		About: "as peers, with a server that has a process for each connection, beside nobody but ours.",
+	},
+}
+
+// Apart is the load of peers that take turns with nobody but us.
+const Apart = "peers-apart"
+
+// peerRows are those of all peers. Our own row beside a peer that is apart is left out: it is there once.
+func (r *Report) peerRows() []*Row {
+	apart := slices.DeleteFunc(r.of(Apart), func(row *Row) bool { return row.Candidate == "locktopus" })
+	return append(r.of("peers"), apart...)
 }
 
 // SheetOf returns the sheet of a load.

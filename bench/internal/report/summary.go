@@ -29,7 +29,7 @@ func medianOf(r *Row, m Metric) (string, bool) {
 func (r *Report) peerTable(w io.Writer, what string, cell func(*Row) (string, bool)) {
 	var cases, candidates []string
 	cells := map[[2]string]string{}
-	for _, row := range r.of("peers") {
+	for _, row := range r.peerRows() {
 		text, ok := cell(row)
 		if !ok || row.Client != Lib {
 			continue
@@ -82,7 +82,11 @@ func (r *Report) facts(w io.Writer) {
 	compare("u", "rate, of the bare echo's")
 	for _, row := range r.of("rate") {
 		if s, ok := row.Spread("lock-p99.9 us"); ok {
-			add("a lock's p99.9 at a fixed rate, in microseconds", row.Case, fmt.Sprintf("%s (%s-%s)", digits(s.Median), digits(s.Low), digits(s.High)))
+			what := "a lock's p99.9 at a fixed rate, in microseconds"
+			if row.Candidate == "ceiling" {
+				what = "the same of the bare echo"
+			}
+			add(what, row.Case, fmt.Sprintf("%s (%s-%s)", digits(s.Median), digits(s.Low), digits(s.High)))
 		}
 	}
 	compare("flat", "rate, of that with nothing else held")

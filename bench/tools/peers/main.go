@@ -68,7 +68,7 @@ func parseOptions(args []string, help io.Writer) (options, error) {
 	f.IntVar(&opt.conns, "conns", 64, "connections, 1 to 10000")
 	f.IntVar(&opt.paths, "paths", 0, "paths that they share, 0 to 10000; 0: each has its own")
 	f.IntVar(&opt.names, "names", 1, "a number that no other process on this server has, 1 to 1000000")
-	f.DurationVar(&opt.patience, "patience", time.Minute, "give up when not all connections are there after so long")
+	f.DurationVar(&opt.patience, "patience", time.Minute, "give up when not all connections are there after so long, or have not had a lock after as long again")
 	if err := f.Parse(args); err != nil {
 		return opt, err
 	}
@@ -119,14 +119,15 @@ func serve(ctx context.Context, opt options, in io.Reader, out io.Writer) error 
 }
 
 const (
-	// connectAtOnce bounds how many connections are opened at the same time: some servers' queues of
-	// those that aren't accepted yet are short.
+	// connectAtOnce bounds how many connections are opened at the same time, and have their first lock: some servers'
+	// queues of those that aren't accepted yet are short.
 	connectAtOnce = 32
 	// retryEvery is for the first connection only: a server that has just been started may not serve yet.
 	retryEvery = 50 * time.Millisecond
 )
 
-// start opens all connections, and then gives each its goroutine.
+// start opens all connections, has each lock and unlock once, and then gives each its goroutine. The first lock is
+// some servers' dearest: PostgreSQL's processes, one for each connection, read the catalogue for it.
 func (d *driver) start(ctx context.Context, opt options) error {
 	names := make([]string, opt.paths)
 	if opt.paths == 0 {
@@ -142,6 +143,9 @@ func (d *driver) start(ctx context.Context, opt options) error {
 	lockers, err := connect(ctx, opt, names)
 	if err != nil {
 		return fmt.Errorf("connecting to %s: %w", opt.peer, err)
+	}
+	if err := rehearse(ctx, opt, lockers); err != nil {
+		return fmt.Errorf("the first locks of %s: %w", opt.peer, err)
 	}
 	for i, l := range lockers {
 		go d.work(ctx, l, paths[i%len(paths)])
@@ -176,4 +180,21 @@ func connect(ctx context.Context, opt options, names []string) ([]locker, error)
 		})
 	}
 	return lockers, group.Wait()
+}
+
+// rehearse has each lock and unlock once.
+func rehearse(ctx context.Context, opt options, lockers []locker) error {
+	ctx, cancel := context.WithTimeout(ctx, opt.patience)
+	defer cancel()
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(connectAtOnce)
+	for _, l := range lockers {
+		group.Go(func() error {
+			if err := l.lock(ctx, func() bool { return ctx.Err() == nil }); err != nil {
+				return err
+			}
+			return l.unlock(ctx)
+		})
+	}
+	return group.Wait()
 }
