@@ -18,34 +18,56 @@ const (
 	simBlock = 8
 )
 
-// life opens the fence on d, hands out ids one by one until so many are out or the fence is dead,
-// and returns the highest. Each id must be above all that were handed out in earlier lives.
-func life(t *testing.T, d *simDisk, used uint64, ids int) uint64 {
+// promises are what a process must find kept by those before it.
+type promises struct {
+	used    uint64        // ids up to this one were handed out
+	covered time.Duration // sessions may live for that long
+}
+
+// life opens the fence on d, hands out ids one by one until so many are out or the fence is dead, and has longer and
+// longer sessions covered meanwhile. Each id must be above all that were handed out in earlier lives, and what
+// was covered must be owed. A life that ends well settles for less.
+func life(t *testing.T, d *simDisk, p promises, ids int) promises {
 	f, err := open(simDir, simBlock, nil, d)
 	if err != nil {
 		requireHarmless(t, err)
-		return used
+		return p
 	}
-	defer func() { require.NoError(t, f.Close()) }()
-	require.GreaterOrEqual(t, f.Start(), used, "an id would repeat")
-	used = f.Start()
+	defer func() {
+		if err := f.Close(); err != nil {
+			requireHarmless(t, err)
+		}
+	}()
+	require.GreaterOrEqual(t, f.Start(), p.used, "an id would repeat")
+	require.GreaterOrEqual(t, f.Owed(), p.covered, "clients would be waited for too shortly")
+	p = promises{f.Start(), f.Owed()}
 	for n := 0; n < ids; {
 		synctest.Wait() // the background has done what it can
-		if f.Allows(used + 1) {
-			used++
+		longer := p.covered + time.Second
+		f.Cover(longer, func() {})
+		synctest.Wait()
+		if f.Covers(longer) {
+			p.covered = longer
+		}
+		if f.Allows(p.used + 1) {
+			p.used++
 			n++
 			continue
 		}
 		synctest.Wait()
-		if f.Allows(used + 1) {
+		if f.Allows(p.used + 1) {
 			continue
 		}
 		if f.Err() == nil || d.isDead() {
-			return used
+			return p
 		}
 		<-time.After(retryMost) // synctest's clock: at once
 	}
-	return used
+	if !d.isDead() {
+		p.covered /= 2
+		f.Settle(p.covered)
+	}
+	return p
 }
 
 func (d *simDisk) isDead() bool {
@@ -61,7 +83,7 @@ func requireHarmless(t *testing.T, err error) {
 	require.True(t, errors.Is(err, errFault) || errors.Is(err, errCrashed), "Open: %v", err)
 }
 
-// TestIdsNeverRepeatWhateverStepFails fails or crashes at every single step of a life in turn, in
+// TestIdsNeverRepeatWhateverStepFails, nor is what was covered forgotten: it fails or crashes at every single step of a life in turn, in
 // every way, with and without a power cut, and lives on after it.
 func TestIdsNeverRepeatWhateverStepFails(t *testing.T) {
 	const ids = 3 * simBlock
@@ -87,19 +109,19 @@ func failAt(t *testing.T, step int, what outcome, chance uint64, ids int) {
 		}
 		return works
 	}
-	used := life(t, d, 0, ids)
+	p := life(t, d, promises{}, ids)
 	for range 2 {
 		d = d.reboot(chance > 0, rng)
-		last := used
-		used = life(t, d, used, ids)
-		require.GreaterOrEqual(t, used, last+uint64(ids), "it doesn't go on")
+		last := p
+		p = life(t, d, p, ids)
+		require.GreaterOrEqual(t, p.used, last.used+uint64(ids), "it doesn't go on")
 	}
 }
 
 func countSteps(t *testing.T, ids int) (steps int) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newSimDisk()
-		require.Equal(t, uint64(ids), life(t, d, 0, ids))
+		require.Equal(t, promises{uint64(ids), time.Duration(ids) * time.Second / 2}, life(t, d, promises{}, ids))
 		steps = d.steps
 	})
 	return steps
@@ -109,7 +131,7 @@ func countSteps(t *testing.T, ids int) (steps int) {
 func TestIdsNeverRepeatWhateverFailsAtRandom(t *testing.T) {
 	rng := testseed.Rand(t)
 	synctest.Test(t, func(t *testing.T) {
-		d, used := newSimDisk(), uint64(0)
+		d, p := newSimDisk(), promises{}
 		for range 2000 {
 			rate := 3 + rng.IntN(40)
 			d.fault = func(int, string) outcome {
@@ -118,9 +140,9 @@ func TestIdsNeverRepeatWhateverFailsAtRandom(t *testing.T) {
 				}
 				return works
 			}
-			used = life(t, d, used, rng.IntN(5*simBlock))
+			p = life(t, d, p, rng.IntN(5*simBlock))
 			d = d.reboot(rng.IntN(2) == 0, rng)
 		}
-		require.Greater(t, used, uint64(2000), "too few ids to mean anything")
+		require.Greater(t, p.used, uint64(2000), "too few ids to mean anything")
 	})
 }

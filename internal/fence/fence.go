@@ -1,6 +1,7 @@
 // Package fence hands out the right to use ids, durably: an id that was ever allowed, by this
 // process or one before it, is never below what a later process starts at, whatever happened in
-// between: kill -9, a power cut, a full disk.
+// between: kill -9, a power cut, a full disk. In the same way it keeps for how long the clients of a process that
+// is gone may believe that they hold something.
 //
 // It never writes per id. A number on disk, the mark, says that ids up to it may have been used. It is
 // raised by a block at a time, before the block's first id is used, and a new process starts at the
@@ -13,6 +14,8 @@
 //     holder writes it. The lock is held until no write is under way.
 //   - When the mark can't be raised, ids up to it go on and those beyond it are refused: no answer
 //     is better than a fencing token that was given before.
+//   - Covers(ttl) is true only if a process that finds the directory after a crash waits for ttl at least: Owed is
+//     as long there. What a process has found it hands on to the next one, unless Settle says better.
 //
 // All methods may be called from anywhere at any time. The package doesn't choose ids and doesn't keep
 // them apart by namespace: one mark serves the whole server, and each namespace counts up from a
@@ -57,25 +60,35 @@ type Fence struct {
 	block uint64 // how far the mark is raised at a time
 	half  uint64 // with fewer ids than this left, the next block is asked for
 	start uint64
+	owed  time.Time // until when clients of processes before may believe that they hold something
 	disk  disk
 	lock  lock
 	log   *slog.Logger
 
-	mark atomic.Uint64 // durable
-	need atomic.Uint64 // highest id asked for with fewer than half left
-	err  atomic.Pointer[error]
+	mark     atomic.Uint64 // durable
+	need     atomic.Uint64 // highest id asked for with fewer than half left
+	sessions atomic.Int64  // durable: milliseconds that a session may live without a message
+	longest  atomic.Int64  // asked for
+	err      atomic.Pointer[error]
 
-	ask   chan struct{} // holds one token: somebody needs a block
-	stop  chan struct{} // closed by Close
-	done  chan struct{} // closed when run has returned and the lock is given up
-	close sync.Once
+	mu     sync.Mutex // guards asking and ended
+	asking []func()   // to be called after the next attempt to write
+	ended  bool       // there is none to come
+
+	ask     chan struct{} // holds one token: somebody needs a block, or longer sessions
+	stop    chan struct{} // closed by Close
+	done    chan struct{} // closed when run has returned and the lock is given up
+	close   sync.Once
+	settled atomic.Int64 // what is left to be waited for once this process has ended; below zero: nobody has said
+	last    error        // of settling; good once done is closed
 }
 
-// Memory makes a fence without a state directory: it allows everything and ids start at 1 again in
-// the next process.
+// Memory makes a fence without a state directory: it allows everything, ids start at 1 again in
+// the next process, and nothing is known there of sessions of before.
 func Memory() *Fence {
 	f := &Fence{}
 	f.mark.Store(math.MaxUint64)
+	f.sessions.Store(math.MaxInt64)
 	return f
 }
 
@@ -119,20 +132,29 @@ func open(dir string, block uint64, log *slog.Logger, disk disk) (*Fence, error)
 	return f, nil
 }
 
-// begin reads the mark that the last process left and reserves the first block behind it.
+// begin reads the mark that the last process left and reserves the first block behind it. That process is gone by
+// now, as the directory's lock is ours.
 func (f *Fence) begin() error {
-	mark, err := readMark(f.disk, f.dir)
+	found, err := readMark(f.disk, f.dir)
 	if err != nil {
 		return err
 	}
-	f.start = mark
-	f.mark.Store(mark)
-	f.need.Store(mark)
+	f.owed = time.Now().Add(time.Duration(found.sessions) * time.Millisecond)
+	f.start = found.ids
+	f.mark.Store(found.ids)
+	f.need.Store(found.ids)
+	f.sessions.Store(found.sessions)
+	f.longest.Store(found.sessions)
+	f.settled.Store(-1)
 	return f.reserve()
 }
 
 // Start is the number that all ids of this process are above.
 func (f *Fence) Start() uint64 { return f.start }
+
+// Owed is for how much longer clients of processes before this one may believe that they hold something. It is 0 if
+// the last one has told all of them.
+func (f *Fence) Owed() time.Duration { return max(0, time.Until(f.owed)) }
 
 // Dir is the state directory, "" for a fence in memory.
 func (f *Fence) Dir() string { return f.dir }
@@ -165,16 +187,86 @@ func (f *Fence) request(id uint64) {
 			break
 		}
 	}
+	f.poke()
+}
+
+func (f *Fence) poke() {
 	select {
 	case f.ask <- struct{}{}:
-	default: // one token is enough: run reads need when it takes it
+	default: // one token is enough: run reads what is needed when it takes it
 	}
 }
+
+// Covers says whether a session may live for that long without a message from its client: the next process will
+// wait for as long if this one ends without a word.
+func (f *Fence) Covers(ttl time.Duration) bool { return inMilliseconds(ttl) <= f.sessions.Load() }
+
+// Cover has sessions of that length covered in the background. After the next attempt done is called, once, by the
+// goroutine that writes: it must not block. It is for the caller to see whether they are covered then, and else why
+// not (Err).
+func (f *Fence) Cover(ttl time.Duration, done func()) {
+	raise(&f.longest, inMilliseconds(ttl))
+	f.mu.Lock()
+	ended := f.ended
+	if !ended {
+		f.asking = append(f.asking, done)
+	}
+	f.mu.Unlock()
+	if ended {
+		done()
+		return
+	}
+	f.poke()
+}
+
+// inMilliseconds rounds up: nobody is waited for too short a time.
+func inMilliseconds(d time.Duration) int64 {
+	ms := int64(d / time.Millisecond)
+	if d > time.Duration(ms)*time.Millisecond {
+		ms++
+	}
+	return ms
+}
+
+// raise makes a number at least as large as another one.
+func raise(x *atomic.Int64, least int64) {
+	for {
+		now := x.Load()
+		if now >= least || x.CompareAndSwap(now, least) {
+			return
+		}
+	}
+}
+
+// answer calls those who have asked so far. ended: there is no attempt to come.
+func (f *Fence) answer(asking []func(), ended bool) {
+	f.mu.Lock()
+	if f.err.Load() != nil || ended { // who has come meanwhile needn't wait for the next attempt
+		asking, f.asking = append(asking, f.asking...), nil
+	}
+	f.ended = ended
+	f.mu.Unlock()
+	for _, done := range asking {
+		done()
+	}
+}
+
+// asked takes those who wait for an attempt that has not begun.
+func (f *Fence) asked() (asking []func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	asking, f.asking = f.asking, nil
+	return asking
+}
+
+// Settle says that this process has ended all its sessions, and for how much longer clients of it, or of
+// processes before it, may believe that they hold something. Close writes it. Nothing is to be covered any more.
+func (f *Fence) Settle(owed time.Duration) { f.settled.Store(inMilliseconds(owed)) }
 
 // Close ends the reserving and gives up the directory. Ids already reserved stay allowed. It waits
 // some seconds at most for a write under way; if that hangs, Close returns an error and the directory
 // stays locked until the write ends or the process does: a late write of ours must not undo
-// another's.
+// another's. An error of writing what was settled is returned, too: the next process waits for too long then.
 func (f *Fence) Close() error {
 	if f.done == nil {
 		return nil // in memory
@@ -184,16 +276,23 @@ func (f *Fence) Close() error {
 	defer patience.Stop()
 	select {
 	case <-f.done:
-		return nil
+		return f.last
 	case <-patience.C:
 		return fmt.Errorf("fence: a write to %s is taking longer than %v; the directory stays locked until it ends", f.dir, closePatience)
 	}
 }
 
-// run raises the mark when asked, and tries again when that fails.
+// run writes the mark when asked, and last what was settled.
 func (f *Fence) run() {
 	defer close(f.done)
 	defer f.lock.Close() // an error could only be about the holder's pid, which nobody needs any more
+	f.serve()
+	f.answer(f.asked(), true)
+	f.last = f.settle()
+}
+
+// serve raises the mark when asked, and tries again when that fails, until Close.
+func (f *Fence) serve() {
 	for {
 		select {
 		case <-f.stop:
@@ -209,8 +308,10 @@ func (f *Fence) run() {
 // reserveAtLast raises the mark, however often it takes; false: Close came first.
 func (f *Fence) reserveAtLast() bool {
 	for wait := retryFirst; ; wait = min(2*wait, retryMost) {
+		asking := f.asked() // before it is seen what is needed
 		err := f.reserve()
 		f.report(err)
+		f.answer(asking, false)
 		if err == nil {
 			return true
 		}
@@ -231,32 +332,54 @@ func (f *Fence) report(err error) {
 	case err != nil:
 		f.err.Store(&err)
 		if !failed {
-			f.log.Error("ids cannot be reserved; once the reserved ones are used up, locks will be refused",
-				"dir", f.dir, "reserved", f.mark.Load(), "err", err)
+			f.log.Error("ids cannot be reserved; once the reserved ones are used up, locks will be refused, "+
+				"and so are sessions that may live for longer than all before",
+				"dir", f.dir, "reserved", f.mark.Load(), "sessions", f.covered(), "err", err)
 		}
 	case failed:
 		f.err.Store(nil)
-		f.log.Info("ids can be reserved again", "dir", f.dir, "reserved", f.mark.Load())
+		f.log.Info("ids can be reserved again", "dir", f.dir, "reserved", f.mark.Load(), "sessions", f.covered())
 	}
 }
 
+func (f *Fence) covered() time.Duration { return time.Duration(f.sessions.Load()) * time.Millisecond }
+
 // reserve raises the mark by a block above what is reserved or needed, if fewer than half a block is
-// left above that.
+// left above that, and has the sessions covered that were asked for.
 func (f *Fence) reserve() error {
-	mark, need := f.mark.Load(), f.need.Load()
-	if mark > f.start && need <= mark-f.half {
-		return nil // an earlier answer covers it
+	now := mark{ids: f.mark.Load(), sessions: f.sessions.Load()}
+	next := mark{ids: now.ids, sessions: max(now.sessions, f.longest.Load())}
+	if need := f.need.Load(); now.ids == f.start || need > now.ids-f.half { // else an earlier answer covers it
+		base := max(now.ids, need)
+		if base > idMax-f.block {
+			return errExhausted
+		}
+		next.ids = base + f.block
 	}
-	base := max(mark, need)
-	if base > idMax-f.block {
-		return errExhausted
+	if next == now {
+		return nil
 	}
+	if err := f.write(next); err != nil {
+		return err
+	}
+	f.mark.Store(next.ids)
+	f.sessions.Store(next.sessions)
+	return nil
+}
+
+// settle writes what the next process has to wait for, if that is less than for all sessions there could be.
+func (f *Fence) settle() error {
+	m := mark{ids: f.mark.Load(), sessions: f.settled.Load()}
+	if m.sessions < 0 || m.sessions == f.sessions.Load() {
+		return nil
+	}
+	return f.write(m)
+}
+
+// write makes the mark durable, as long as the directory is ours.
+func (f *Fence) write(m mark) error {
 	if err := f.lock.Check(); err != nil {
 		return fmt.Errorf("fence: state directory %s: %w", f.dir, err)
 	}
-	if err := writeMark(f.disk, f.dir, base+f.block); err != nil {
-		return err
-	}
-	f.mark.Store(base + f.block)
-	return nil
+	return writeMark(f.disk, f.dir, m)
 }

@@ -50,6 +50,9 @@ func TestMemoryAllowsEverything(t *testing.T) {
 		require.True(t, f.Allows(id))
 	}
 	require.NoError(t, f.Err())
+	require.Zero(t, f.Owed())
+	require.True(t, f.Covers(math.MaxInt64))
+	f.Settle(time.Hour)
 	require.NoError(t, f.Close())
 }
 
@@ -187,13 +190,14 @@ func TestIdsEndBelowTwoToThe63(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
-			require.NoError(t, os.WriteFile(filepath.Join(dir, markName), formatMark(c.mark), 0o600))
+			before := mark{ids: c.mark}.format()
+			require.NoError(t, os.WriteFile(filepath.Join(dir, markName), before, 0o600))
 			f, err := Open(dir, c.block, nil)
 			if !c.ok {
 				require.Error(t, err)
 				content, err := os.ReadFile(filepath.Join(dir, markName))
 				require.NoError(t, err)
-				require.Equal(t, string(formatMark(c.mark)), string(content))
+				require.Equal(t, string(before), string(content))
 				return
 			}
 			require.NoError(t, err)
@@ -216,9 +220,11 @@ func TestRunningOutOfIdsIsAnError(t *testing.T) {
 }
 
 func TestADamagedMarkSaysWhatToDo(t *testing.T) {
-	good := string(formatMark(3000000))
-	require.Equal(t, "locktopus fence, version 1\nreserved=3000000\ncrc32="+checksum("locktopus fence, version 1\nreserved=3000000\n")+"\n", good)
-	huge := "locktopus fence, version 1\nreserved=9223372036854775808\n"
+	good := string(mark{ids: 3000000, sessions: 15000}.format())
+	text := "locktopus fence, version 2\nreserved=3000000\nsessions_ms=15000\n"
+	require.Equal(t, text+"crc32="+checksum(text)+"\n", good)
+	huge := strings.Replace(text, "3000000", "9223372036854775808", 1)
+	long := strings.Replace(text, "15000", "9223372036855", 1)
 	cases := map[string]string{
 		"":                                 "it is empty",
 		good[:len(good)-1]:                 "cut off",
@@ -227,12 +233,19 @@ func TestADamagedMarkSaysWhatToDo(t *testing.T) {
 		good[:30]:                          "cut off",
 		strings.Repeat("\x00", 60):         "first line",
 		strings.Replace(good, "3", "4", 1): "checksum",
-		strings.Replace(good, "version 1", "version 2", 1):       "newer program",
-		strings.Replace(good, "reserved", "preserved", 1):        "second line",
-		strings.Replace(good, "crc32", "md5", 1):                 "third line",
-		strings.Replace(good, "3000000", "-1", 1):                "checksum",
-		huge + "crc32=" + checksum(huge) + "\n":                  "no number below 2^63",
-		"locktopus fence, version 1\nreserved=\ncrc32=by-hand\n": "no number",
+		strings.Replace(good, "15000", "16000", 1):                                "checksum",
+		strings.Replace(good, "version 2", "version 3", 1):                        "newer program",
+		strings.Replace(good, "version 2", "version 1", 1):                        "it isn't 3 whole lines",
+		strings.Replace(good, "reserved", "preserved", 1):                         `line 2 doesn't start with "reserved="`,
+		strings.Replace(good, "sessions_ms", "sessions", 1):                       `line 3 doesn't start with "sessions_ms="`,
+		strings.Replace(good, "crc32", "md5", 1):                                  `line 4 doesn't start with "crc32="`,
+		strings.Replace(good, "3000000", "-1", 1):                                 "checksum",
+		huge + "crc32=" + checksum(huge) + "\n":                                   "no number below 2^63",
+		long + "crc32=" + checksum(long) + "\n":                                   "no number of milliseconds up to 9223372036854",
+		"locktopus fence, version 1\nreserved=1\nsessions_ms=1\ncrc32=by-hand\n":  "it isn't 3 whole lines",
+		"locktopus fence, version 1\nreserved=\ncrc32=by-hand\n":                  "no number below",
+		"locktopus fence, version 2\nreserved=1\nsessions_ms=\ncrc32=by-hand\n":   "no number of milliseconds",
+		"locktopus fence, version 2\nreserved=1\nsessions_ms=-1\ncrc32=by-hand\n": "no number of milliseconds",
 	}
 	for cut := range len(good) {
 		if cases[good[:cut]] == "" {
@@ -256,9 +269,181 @@ func TestADamagedMarkSaysWhatToDo(t *testing.T) {
 
 func TestAnOperatorCanWriteTheMarkByHand(t *testing.T) {
 	dir := t.TempDir()
-	text := "locktopus fence, version 1\nreserved=5000\ncrc32=by-hand\n"
+	text := "locktopus fence, version 2\nreserved=5000\nsessions_ms=9223372036854\ncrc32=by-hand\n"
 	require.NoError(t, os.WriteFile(filepath.Join(dir, markName), []byte(text), 0o600))
-	require.Equal(t, uint64(5000), mustOpen(t, dir, 10).Start())
+	f := mustOpen(t, dir, 10)
+	require.Equal(t, uint64(5000), f.Start())
+	require.InDelta(t, 9223372036854*time.Millisecond, f.Owed(), float64(time.Minute))
+}
+
+// TestAMarkOfTheVersionBeforeIsGoodEnough: programs that wrote it knew of no sessions to be waited for.
+func TestAMarkOfTheVersionBeforeIsGoodEnough(t *testing.T) {
+	dir := t.TempDir()
+	text := "locktopus fence, version 1\nreserved=5000\n"
+	text += "crc32=" + checksum(text) + "\n"
+	require.NoError(t, os.WriteFile(filepath.Join(dir, markName), []byte(text), 0o600))
+	f := mustOpen(t, dir, 10)
+	require.Equal(t, uint64(5000), f.Start())
+	require.Zero(t, f.Owed())
+	require.False(t, f.Covers(time.Millisecond))
+}
+
+// inDir runs a test in virtual time, with a fence on a simulated disk that opens again and again.
+func inDir(t *testing.T, test func(t *testing.T, d *simDisk, open func() *Fence)) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newSimDisk()
+		test(t, d, func() *Fence {
+			f, err := open(simDir, 100, nil, d)
+			require.NoError(t, err)
+			return f
+		})
+	})
+}
+
+// cover has sessions covered, as far as that can be.
+func cover(f *Fence, ttl time.Duration) bool {
+	answered := false
+	f.Cover(ttl, func() { answered = true })
+	synctest.Wait()
+	return answered && f.Covers(ttl)
+}
+
+func TestWhatWasCoveredIsOwedByTheNextProcess(t *testing.T) {
+	inDir(t, func(t *testing.T, d *simDisk, open func() *Fence) {
+		f := open()
+		require.Zero(t, f.Owed())
+		require.True(t, f.Covers(0))
+		require.False(t, f.Covers(1))
+		require.True(t, cover(f, 1500*time.Millisecond+1))
+		require.True(t, f.Covers(1501*time.Millisecond), "rounded up")
+		require.False(t, f.Covers(1501*time.Millisecond+1))
+		before := d.stepsSoFar()
+		require.True(t, cover(f, time.Second), "it is covered already")
+		require.Equal(t, before, d.stepsSoFar(), "and nothing is written")
+		require.NoError(t, f.Close()) // without a word
+
+		f = open()
+		require.Equal(t, 1501*time.Millisecond, f.Owed())
+		require.True(t, f.Covers(1501*time.Millisecond))
+		<-time.After(time.Second)
+		require.Equal(t, 501*time.Millisecond, f.Owed(), "counted from when the directory was ours")
+		<-time.After(time.Second)
+		require.Zero(t, f.Owed())
+		require.NoError(t, f.Close())
+
+		f = open()
+		require.Equal(t, 1501*time.Millisecond, f.Owed(), "it is handed on: those of before may not know yet")
+		f.Settle(300 * time.Millisecond)
+		require.NoError(t, f.Close())
+
+		f = open()
+		require.Equal(t, 300*time.Millisecond, f.Owed())
+		require.Equal(t, uint64(300), f.Start(), "the mark is what it was")
+		f.Settle(0)
+		require.NoError(t, f.Close())
+
+		f = open()
+		require.Zero(t, f.Owed())
+		before = d.stepsSoFar()
+		f.Settle(0)
+		require.NoError(t, f.Close())
+		require.Equal(t, before, d.stepsSoFar(), "there is nothing to be written")
+	})
+}
+
+func TestSessionsAreNotCoveredByADiskThatFails(t *testing.T) {
+	inDir(t, func(t *testing.T, d *simDisk, open func() *Fence) {
+		f := open()
+		d.setFault(func(_ int, op string) outcome {
+			if op == "syncdir" {
+				return failsBefore
+			}
+			return works
+		})
+		require.False(t, cover(f, time.Second))
+		require.ErrorIs(t, f.Err(), errFault)
+		d.setFault(nil)
+		<-time.After(retryMost)
+		synctest.Wait()
+		require.NoError(t, f.Err())
+		require.True(t, f.Covers(time.Second), "it is tried again without being asked")
+		require.NoError(t, f.Close())
+	})
+}
+
+// TestWhoAsksIsAnswered whatever becomes of the disk and of the fence, and once.
+func TestWhoAsksIsAnswered(t *testing.T) {
+	inDir(t, func(t *testing.T, d *simDisk, open func() *Fence) {
+		f := open()
+		answers := 0
+		ask := func(ttl time.Duration) { f.Cover(ttl, func() { answers++ }) }
+		hang := make(chan struct{})
+		d.mu.Lock()
+		d.hang = hang
+		d.mu.Unlock()
+		ask(time.Second)
+		synctest.Wait()
+		ask(time.Minute)
+		synctest.Wait()
+		require.Zero(t, answers, "the disk hangs")
+		require.False(t, f.Covers(time.Second))
+		d.mu.Lock()
+		d.hang = nil
+		d.mu.Unlock()
+		close(hang)
+		synctest.Wait()
+		require.Equal(t, 2, answers)
+		require.True(t, f.Covers(time.Minute))
+
+		d.setFault(func(int, string) outcome { return failsBefore })
+		ask(time.Hour)
+		synctest.Wait()
+		require.Equal(t, 3, answers)
+		ask(time.Hour)
+		require.NoError(t, f.Close())
+		require.Equal(t, 4, answers, "there is no attempt to come")
+		ask(time.Hour)
+		require.Equal(t, 5, answers)
+		require.False(t, f.Covers(time.Hour))
+	})
+}
+
+func TestWhatCannotBeSettledIsSaid(t *testing.T) {
+	inDir(t, func(t *testing.T, d *simDisk, open func() *Fence) {
+		f := open()
+		require.True(t, cover(f, time.Minute))
+		d.setFault(func(_ int, op string) outcome {
+			if op == "write" {
+				return failsBefore
+			}
+			return works
+		})
+		f.Settle(0)
+		require.ErrorIs(t, f.Close(), errFault)
+		d.setFault(nil)
+		f = open()
+		require.Equal(t, time.Minute, f.Owed())
+		require.NoError(t, f.Close())
+	})
+}
+
+// TestOnlyTheDirectorysOwnerSettles: another server may be there by now, with sessions of its own.
+func TestOnlyTheDirectorysOwnerSettles(t *testing.T) {
+	dir := t.TempDir()
+	f, err := Open(dir, 10, nil)
+	require.NoError(t, err)
+	done := make(chan struct{})
+	f.Cover(time.Minute, func() { close(done) })
+	<-done
+	require.True(t, f.Covers(time.Minute))
+	before, err := os.ReadFile(filepath.Join(dir, markName))
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(filepath.Join(dir, lockName)))
+	f.Settle(0)
+	require.ErrorContains(t, f.Close(), "another server may use the directory now")
+	after, err := os.ReadFile(filepath.Join(dir, markName))
+	require.NoError(t, err)
+	require.Equal(t, string(before), string(after))
 }
 
 func TestALeftOverTempFileIsHarmless(t *testing.T) {

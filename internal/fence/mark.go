@@ -5,30 +5,43 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
+	"math"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
-// The mark's file, three lines of text:
+// The mark's file, four lines of text:
 //
-//	locktopus fence, version 1
+//	locktopus fence, version 2
 //	reserved=3000000
+//	sessions_ms=15000
 //	crc32=9f0c1a2b
 //
-// The checksum is CRC-32 (IEEE) of the two lines before it, in hexadecimal. An operator who has to
-// write the file by hand writes "crc32=by-hand".
+// The checksum is CRC-32 (IEEE) of the lines before it, in hexadecimal. An operator who has to write the
+// file by hand writes "crc32=by-hand". Version 1 has no sessions_ms, and is read as if it were 0.
 const (
 	markMagic   = "locktopus fence, version "
-	markVersion = "1"
+	markVersion = "2"
+	markBefore  = "1"
 	markByHand  = "by-hand"
 	// markBytes is more than a mark's file ever has.
 	markBytes = 4096
+	// sessionsMax is the most milliseconds that a time.Duration has room for.
+	sessionsMax = math.MaxInt64 / int64(time.Millisecond)
 )
 
-// formatMark is the content of a file that says that ids up to mark may have been used.
-func formatMark(mark uint64) []byte {
-	text := markMagic + markVersion + "\nreserved=" + strconv.FormatUint(mark, 10) + "\n"
+// mark is what the file says.
+type mark struct {
+	ids      uint64 // up to this one they may have been used
+	sessions int64  // milliseconds: no session can live for longer, when nothing is heard of its client
+}
+
+// format is the content of the file.
+func (m mark) format() []byte {
+	text := fmt.Sprintf("%s%s\nreserved=%d\nsessions_ms=%d\n", markMagic, markVersion, m.ids, m.sessions)
 	return fmt.Appendf(nil, "%scrc32=%s\n", text, checksum(text))
 }
 
@@ -36,70 +49,88 @@ func checksum(text string) string {
 	return fmt.Sprintf("%08x", crc32.ChecksumIEEE([]byte(text)))
 }
 
+// markLines are the names of the lines between a version's first and the checksum.
+var markLines = map[string][]string{
+	markVersion: {"reserved=", "sessions_ms="},
+	markBefore:  {"reserved="},
+}
+
 // parseMark reads a mark's file, or says what is wrong with it.
-func parseMark(content []byte) (uint64, error) {
+func parseMark(content []byte) (m mark, err error) {
 	if len(content) == 0 {
-		return 0, errors.New("it is empty")
+		return m, errors.New("it is empty")
 	}
 	lines := strings.Split(string(content), "\n")
 	version, ok := strings.CutPrefix(lines[0], markMagic)
 	if !ok {
-		return 0, fmt.Errorf("its first line isn't %q", markMagic+markVersion)
+		return m, fmt.Errorf("its first line isn't %q", markMagic+markVersion)
 	}
-	if version != markVersion {
-		return 0, fmt.Errorf("it is of version %.20q and this program knows version %s: a newer program wrote it", version, markVersion)
-	}
-	if len(lines) != 4 || lines[3] != "" {
-		return 0, errors.New("it isn't three whole lines: it was cut off or added to")
-	}
-	digits, ok := strings.CutPrefix(lines[1], "reserved=")
+	names, ok := markLines[version]
 	if !ok {
-		return 0, errors.New(`its second line doesn't start with "reserved="`)
+		return m, fmt.Errorf("it is of version %.20q and this program knows versions up to %s: a newer program wrote it", version, markVersion)
 	}
-	sum, ok := strings.CutPrefix(lines[2], "crc32=")
-	if !ok {
-		return 0, errors.New(`its third line doesn't start with "crc32="`)
+	last := len(names) + 1
+	if len(lines) != last+2 || lines[last+1] != "" {
+		return m, fmt.Errorf("it isn't %d whole lines: it was cut off or added to", last+1)
 	}
-	if want := checksum(lines[0] + "\n" + lines[1] + "\n"); sum != want && sum != markByHand {
-		return 0, errors.New("its checksum doesn't fit its content")
+	values := [2]string{1: "0"}
+	for i, name := range append(slices.Clone(names), "crc32=") {
+		value, ok := strings.CutPrefix(lines[i+1], name)
+		if !ok {
+			return m, fmt.Errorf("its line %d doesn't start with %q", i+2, name)
+		}
+		if i < len(names) {
+			values[i] = value
+		} else if want := checksum(strings.Join(lines[:last], "\n") + "\n"); value != want && value != markByHand {
+			return m, errors.New("its checksum doesn't fit its content")
+		}
 	}
-	mark, err := strconv.ParseUint(digits, 10, 63)
-	if err != nil {
-		return 0, fmt.Errorf("%.30q is no number below 2^63", digits)
-	}
-	return mark, nil
+	return numbers(values)
 }
 
-// readMark reads the mark in dir; without a file it is 0.
-func readMark(d disk, dir string) (uint64, error) {
+// numbers reads the values of a mark.
+func numbers(values [2]string) (m mark, err error) {
+	if m.ids, err = strconv.ParseUint(values[0], 10, 63); err != nil {
+		return m, fmt.Errorf("%.30q is no number below 2^63", values[0])
+	}
+	ms, err := strconv.ParseUint(values[1], 10, 63)
+	if err != nil || ms > uint64(sessionsMax) {
+		return m, fmt.Errorf("%.30q is no number of milliseconds up to %d", values[1], sessionsMax)
+	}
+	m.sessions = int64(ms)
+	return m, nil
+}
+
+// readMark reads the mark in dir; without a file it is zero.
+func readMark(d disk, dir string) (m mark, err error) {
 	name := filepath.Join(dir, markName)
 	content, err := d.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+		return m, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("fence: %w", err)
+		return m, fmt.Errorf("fence: %w", err)
 	}
-	mark, err := parseMark(content)
-	if err != nil {
-		return 0, damaged(name, err)
+	if m, err = parseMark(content); err != nil {
+		return m, damaged(name, err)
 	}
-	return mark, nil
+	return m, nil
 }
 
 // damaged tells an operator what to do about a mark that can't be read.
 func damaged(name string, err error) error {
 	return fmt.Errorf("fence: %s can't be read: %w. It says which lock ids may have been used, so the server doesn't start without it. "+
-		"Write these three lines to it, with a number above every id that a client ever got: %q, %q, %q; "+
-		"or remove it if nothing remembers an old id: ids then start at 1",
-		name, err, markMagic+markVersion, "reserved=NUMBER", "crc32="+markByHand)
+		"Write these four lines to it, with a number above every id that a client ever got, and for how many milliseconds clients may "+
+		"still believe in their locks (sessions.ttl_max is always enough, 0 if no client is left): %q, %q, %q, %q; "+
+		"or remove it if nothing remembers an old id and no client is left: ids then start at 1",
+		name, err, markMagic+markVersion, "reserved=NUMBER", "sessions_ms=NUMBER", "crc32="+markByHand)
 }
 
 // writeMark replaces the mark in dir. When it returns nil, the new mark is durable; when it fails,
 // the old or the new one is there, whole.
-func writeMark(d disk, dir string, mark uint64) error {
+func writeMark(d disk, dir string, m mark) error {
 	temp := filepath.Join(dir, tempName)
-	if err := writeTemp(d, temp, formatMark(mark)); err != nil {
+	if err := writeTemp(d, temp, m.format()); err != nil {
 		return fmt.Errorf("fence: %w", err)
 	}
 	if err := d.Rename(temp, filepath.Join(dir, markName)); err != nil {
