@@ -258,6 +258,39 @@ func TestServerClosesBehindWhatItSent(t *testing.T) {
 	})
 }
 
+// TestAServerThatStopsKnowsWhoHasHeardOfIt: an answer with the same code says that what came before it was read;
+// another close frame may have been sent before, and the end of the stream says nothing.
+func TestAServerThatStopsKnowsWhoHasHeardOfIt(t *testing.T) {
+	for _, c := range []struct {
+		ours   uint16
+		answer []byte // nil: none
+		want   Reason
+	}{
+		{1001, closing(1001, ""), ReasonServerClosed},
+		{1001, closing(1001, "you, too"), ReasonServerClosed},
+		{1001, closing(1000, ""), ReasonClientClosed},
+		{1001, masked(true, ws.OpClose, ""), ReasonClientClosed},
+		{1001, nil, ReasonUnanswered},
+		{1013, closing(1000, ""), ReasonServerClosed},
+		{1013, masked(true, ws.OpClose, ""), ReasonServerClosed},
+		{1013, nil, ReasonUnanswered},
+	} {
+		everywhere(t, func(t *testing.T, w world) {
+			s := w.start(t, spy{message: func(k Conn, _ []byte) { k.Close(c.ours, "") }}, Options{})
+			p := s.open()
+			p.send(text(""))
+			p.wantClose(c.ours)
+			if c.answer == nil {
+				p.closeWrite()
+			} else {
+				p.send(c.answer)
+			}
+			p.wantEnd()
+			require.Equal(t, c.want, s.reason(), "%d answered with %q", c.ours, c.answer)
+		})
+	}
+}
+
 func TestCloseCodesThatMustNotBeSentPanic(t *testing.T) {
 	for _, code := range []uint16{1, 999, 1004, 1005, 1006, 1015, 2000, 5000} {
 		require.Panics(t, func() { (&turn{state: stateOpen}).Close(code, "") })

@@ -1,6 +1,8 @@
 package wsnet
 
 import (
+	"encoding/binary"
+
 	"github.com/gobwas/ws"
 )
 
@@ -96,7 +98,13 @@ func (t *turn) Close(code uint16, reason string) {
 	t.out = appendClose(t.out, code, reason)
 	t.state = stateClosing
 	t.why = ReasonServerClosed
+	if code == goingAway {
+		t.why = reasonGoingAway
+	}
 }
+
+// goingAway is what a server closes with that stops.
+const goingAway = uint16(ws.StatusGoingAway)
 
 // die gives the connection up: nothing is sent or read any more.
 func (t *turn) die(why Reason) {
@@ -160,12 +168,15 @@ func (t *turn) startedAnew(messages uint64) bool {
 
 // closedByPeer ends the closing handshake. RFC 6455 section 5.5.1.
 func (t *turn) closedByPeer(code []byte) {
-	if t.state == stateOpen {
+	switch {
+	case t.state == stateOpen:
 		t.out = appendFrame(t.out, ws.OpClose, code)
 		t.linger(ReasonClientClosed)
-		return
+	case t.why == reasonGoingAway && (len(code) == 0 || binary.BigEndian.Uint16(code) != goingAway):
+		t.linger(ReasonClientClosed)
+	default:
+		t.linger(ReasonServerClosed)
 	}
-	t.linger(ReasonServerClosed)
 }
 
 // ended takes note of the input's end or failure: no closing handshake will follow.
@@ -178,7 +189,7 @@ func (t *turn) ended(reset bool) {
 	case t.state == stateOpen:
 		t.linger(ReasonLost) // the peer may have closed one half only: what it asked is still answered
 	case t.state == stateClosing:
-		t.linger(ReasonServerClosed)
+		t.linger(ReasonUnanswered)
 	}
 }
 

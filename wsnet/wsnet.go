@@ -117,8 +117,8 @@ type Reason uint8
 // The reasons.
 const (
 	ReasonNone           Reason = iota
-	ReasonClientClosed          // the client's close frame came first
-	ReasonServerClosed          // Conn.Close, answered by the client
+	ReasonClientClosed          // the client's close frame came first, or crossed ours: see ReasonServerClosed
+	ReasonServerClosed          // Conn.Close, answered by the client's close frame; 1001 with the same code only
 	ReasonLost                  // the stream ended without a closing handshake
 	ReasonReset                 // the connection was reset or failed
 	ReasonProtocolError         // a breach of RFC 6455
@@ -129,7 +129,12 @@ const (
 	ReasonPingTimeout           // Limits.PongTimeout
 	ReasonCloseTimeout          // Limits.CloseTimeout: the client didn't answer our close frame
 	ReasonServerStopped         // Server.Close
+	ReasonUnanswered            // Conn.Close, and the stream ended without an answer
 )
+
+// reasonGoingAway is the reason while our close frame with 1001 isn't answered. So a handler knows whether a client
+// has read what was sent before that frame: one that closes by itself at the same moment says something else.
+const reasonGoingAway Reason = 255
 
 var reasonTexts = [...]string{
 	ReasonNone:           "open",
@@ -145,6 +150,7 @@ var reasonTexts = [...]string{
 	ReasonPingTimeout:    "ping timeout",
 	ReasonCloseTimeout:   "close timeout",
 	ReasonServerStopped:  "server stopped",
+	ReasonUnanswered:     "closed by the server, without an answer",
 }
 
 // String is the reason in a few lower-case words, for logs.
