@@ -134,8 +134,12 @@ func (c *Client) handle(l *link, text []byte) error {
 	case m.Notice != "":
 		c.options.Log.Info("locktopus: notice of the server", "notice", m.Notice)
 	case m.Error != "":
-		if m.Error == "malformed" {
+		switch m.Error {
+		case "malformed":
 			c.blame(&m)
+		case "shutdown":
+			c.link = nil
+			c.forgetSession(&LostError{State: "shutdown", Message: m.Message})
 		}
 		return &RefusedError{Code: m.Error, Message: m.Message}
 	}

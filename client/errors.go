@@ -22,7 +22,7 @@ var (
 // LostError says that the server has ended a lock.
 type LostError struct {
 	// State is how: "expired" when its lease or its session was over, "revoked" when an administrator
-	// took it, "gone" when the server knows neither the session nor its locks any more, as after a restart.
+	// took it, "shutdown" when the server was stopped, "gone" when it knows neither the session nor its locks any more.
 	State   string
 	Message string // for people; may be empty
 }
@@ -36,7 +36,8 @@ func (e *LostError) Error() string {
 
 // Blocker is a request that is in the way.
 type Blocker struct {
-	Session string   `json:"session"` // its name, or where it has none its id; "v1" for a client of version 1
+	// Session is its name, or where it has none its id; "v1" for a client of version 1, "server" for the server itself.
+	Session string   `json:"session"`
 	Note    string   `json:"note"`
 	Lock    uint64   `json:"lock"`
 	Type    string   `json:"type"`

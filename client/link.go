@@ -149,6 +149,11 @@ func (c *Client) hello(credentials map[string]string) *request {
 func (c *Client) forget(cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.forgetSession(cause)
+}
+
+// forgetSession is forget with c.mu held.
+func (c *Client) forgetSession(cause error) {
 	c.session, c.secret, c.event, c.lastID = "", "", 0, 0
 	old, waiting := c.calls, c.waiting()
 	c.calls = nil
@@ -234,7 +239,22 @@ func (c *Client) read(l *link) error {
 			return c.closed(err)
 		}
 		if err := c.handle(l, text); err != nil {
+			if refused, ok := errors.AsType[*RefusedError](err); ok && refused.Code == "shutdown" {
+				l.hearOut()
+			}
 			return err
+		}
+	}
+}
+
+// hearOut answers the server's closing handshake, which says that what came before it was read: the server that comes
+// next needn't wait until this client has lost its locks.
+func (l *link) hearOut() {
+	ctx, cancel := context.WithTimeout(l.ctx, lastWordPatience)
+	defer cancel()
+	for {
+		if _, _, err := l.socket.Read(ctx); err != nil {
+			return
 		}
 	}
 }

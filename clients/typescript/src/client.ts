@@ -10,6 +10,7 @@ const subprotocol = "locktopus.v2";
 const glance = 1000; // ms; timers stand still while the machine sleeps, so the clock is looked at this often
 const closePatience = 2000; // ms, for a last answer
 const connectPatience = 10_000; // ms, for one attempt
+const lastWordPatience = 1000; // ms, for the server to close the connection
 const tooBig = 1009; // the code with which the server closes the connection when a message is too long
 
 export interface Options {
@@ -385,11 +386,16 @@ export class Client {
   /** @internal Locks whose request hasn't been answered. */
   readonly pending = new Set<Lock>();
 
-  #lost(socket: Socket): void {
+  /**
+   * @param answers the server closes the connection: the platform answers with the server's own code, which says that
+   * what came before was read. So the server that comes next needn't wait until this client has lost its locks.
+   */
+  #lost(socket: Socket, answers = false): void {
     if (this.#socket !== socket) return;
     this.#socket = undefined;
     socket.onmessage = socket.onclose = null;
-    socket.close(1000); // whose closing handshake may never end
+    if (!answers) socket.close(1000); // whose closing handshake may never end
+    else (setTimeout(() => socket.close(1000), lastWordPatience) as { unref?: () => void }).unref?.();
     // The server is told, too: it may have granted one just before the connection was lost.
     const left = () => new LostError("canceled", "the connection was lost, and it was not to wait without one");
     for (const lock of this.#waiting()) if (lock.options.leave) lock.askRelease(left());
@@ -436,7 +442,8 @@ export class Client {
     else if (m.event !== undefined) this.#happened(socket, m);
     else if (m.error !== undefined) {
       if (m.error === "malformed") this.#blame(socket, m);
-      this.#lost(socket);
+      this.#lost(socket, m.error === "shutdown");
+      if (m.error === "shutdown" && !this.#closing) this.#forget(new LostError("shutdown", m.message));
     }
   }
 

@@ -37,8 +37,8 @@ export class ReleasedError extends LocktopusError {
 export class LostError extends LocktopusError {
   override name = "LostError";
   /**
-   * @param state "expired" when a lease or the session was over, "revoked" when an administrator took it, "gone" when
-   * the server knows neither session nor lock, "deadline" when nothing was heard of the server for too long.
+   * @param state "expired" when a lease or the session was over, "revoked" when an administrator took it, "shutdown"
+   * when the server was stopped, "gone" when it knows neither session nor lock, "deadline" when nothing was heard of the server for too long.
    */
   constructor(readonly state: string, text = "") {
     super(`the lock is lost: ${state}${text && ": " + text}`);
