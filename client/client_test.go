@@ -260,3 +260,56 @@ func TestNobodyThere(t *testing.T) {
 	_, err := client.Dial(soon(t), "ws://127.0.0.1:1/v2?namespace=a", nil)
 	require.ErrorContains(t, err, "connection refused")
 }
+
+// TestAServersEndIsTheEndOfAllLocks at once, before the client connects to another one, which may give them to others.
+// What waits goes on to wait. The server knows that its word was read.
+func TestAServersEndIsTheEndOfAllLocks(t *testing.T) {
+	w := newWorld(t)
+	c := w.dial(client.Options{TTL: time.Minute, BackoffMin: time.Hour, BackoffMax: time.Hour})
+	held, err := c.Lock(soon(t), client.Write("a"))
+	require.NoError(t, err)
+	waits, cancel := context.WithCancel(t.Context())
+	waited := make(chan error, 1)
+	go func() {
+		_, err := c.Lock(waits, client.Write("a"))
+		waited <- err
+	}()
+	for waiting := 0; waiting == 0; {
+		locks, _, err := c.Inspect(soon(t), nil, 0, "")
+		require.NoError(t, err)
+		waiting = len(locks) - 1
+	}
+	now, stop := context.WithCancel(t.Context())
+	stop()
+	require.ErrorIs(t, w.server.Shutdown(now), context.Canceled)
+	select {
+	case <-held.Done():
+	case <-soon(t).Done():
+		t.Fatal("it isn't told")
+	}
+	var lost *client.LostError
+	require.ErrorAs(t, held.Err(), &lost)
+	require.Equal(t, "shutdown", lost.State)
+	require.Zero(t, w.server.Owed(), "the server doesn't know that it was heard")
+	select {
+	case err := <-waited:
+		t.Fatalf("waiting has ended: %v", err)
+	default:
+	}
+	cancel()
+	require.ErrorIs(t, <-waited, context.Canceled)
+}
+
+// TestAServersEndThatIsNotHeardIsOwed: who is cut off may believe in its locks.
+func TestAServersEndThatIsNotHeardIsOwed(t *testing.T) {
+	w := newWorld(t)
+	c := w.dial(client.Options{TTL: time.Minute})
+	held, err := c.Lock(soon(t), client.Write("a"))
+	require.NoError(t, err)
+	w.wire.Hold(true)
+	now, stop := context.WithCancel(t.Context())
+	stop()
+	require.Error(t, w.server.Shutdown(now))
+	require.NoError(t, held.Err())
+	require.Greater(t, w.server.Owed(), held.Deadline())
+}

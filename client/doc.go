@@ -37,8 +37,9 @@
 // clocks run alike within 2 %, the client knows first. Where the system has a clock that goes on while
 // the machine sleeps it is used; a machine that wakes up finds its locks ended within a second.
 //
-// A process that is stopped can't be told anything, and a server that was killed and is started again has
-// forgotten its locks and may give them away at once. Only fencing helps there.
+// A server that was killed and is started again has forgotten its locks, and gives none away until its clients' time is
+// over, unless it has no state directory or state.grace is false. A process that is stopped can't be told anything.
+// Only fencing helps there.
 //
 // # Who may call
 //
