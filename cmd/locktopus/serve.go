@@ -187,6 +187,7 @@ func (s *service) start() error {
 		Fence:    s.fence,
 		Log:      s.log,
 		Version:  programVersion(),
+		Grace:    s.grace(),
 		NewJudge: s.newJudge,
 		Plugins:  s.gate.Stats,
 	})
@@ -226,6 +227,22 @@ func (s *service) openFence() error {
 	}
 	s.fence, err = fence.Open(dir, s.config.State.Block, s.log)
 	return err
+}
+
+// grace is for how long nothing is granted, as clients of a server before may believe in their locks.
+func (s *service) grace() time.Duration {
+	owed := s.fence.Owed()
+	switch {
+	case owed == 0:
+		return 0
+	case !s.config.State.Grace:
+		s.log.Warn("the last server did not stop in an orderly way: clients of it that have no connection may believe in their locks for a while, and others get these at once (state.grace is false)",
+			"for", owed.Round(time.Millisecond).String())
+		return 0
+	}
+	s.log.Warn("the last server did not stop in an orderly way: no lock is granted until its clients know that theirs are lost (state.grace)",
+		"for", owed.Round(time.Millisecond).String())
+	return owed
 }
 
 // reload takes over what a new reading of the sources says, all of it or, if there is any fault, nothing.
@@ -337,12 +354,16 @@ func (s *service) stop(sig os.Signal) int {
 
 func (s *service) stopped(err error) int {
 	code := exitOK
+	late := errors.Is(err, context.DeadlineExceeded)
 	switch {
-	case errors.Is(err, context.DeadlineExceeded):
+	case late:
 		s.log.Warn("the drain time was over before all clients had finished: they were disconnected")
 	case err != nil:
 		s.log.Error("shutting down failed", "error", err)
 		code = exitFailed
+	}
+	if late || err == nil {
+		s.settle()
 	}
 	s.gate.Close()
 	if err := s.fence.Close(); err != nil {
@@ -351,6 +372,16 @@ func (s *service) stopped(err error) int {
 	}
 	s.log.Info("stopped")
 	return code
+}
+
+// settle leaves word for the next server of how long it has to wait. All is closed by now.
+func (s *service) settle() {
+	owed := s.server.Owed()
+	s.fence.Settle(owed)
+	if owed > 0 && s.fence.Dir() != "" {
+		s.log.Warn("clients that cannot be reached may believe in their locks: the next server will grant none until they know (state.grace)",
+			"for", owed.Round(time.Millisecond).String())
+	}
 }
 
 // notify tells systemd, if it started us, in which state the service is.

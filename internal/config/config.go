@@ -108,6 +108,7 @@ const DirAuto = "auto"
 type State struct {
 	Dir   string `toml:"dir" restart:"yes"`
 	Block uint64 `toml:"block" min:"1" max:"1000000000" restart:"yes"`
+	Grace bool   `toml:"grace" restart:"yes"`
 }
 
 // Log says what is logged and how.

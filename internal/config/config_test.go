@@ -34,7 +34,7 @@ func TestDefaultsAreValidAndSpokenFor(t *testing.T) {
 	require.Equal(t, 65536, l.Limits.MessageBytes)
 	require.Equal(t, int64(4<<30), l.Limits.NamespaceBytes)
 	require.Equal(t, Locks{time.Minute, 168 * time.Hour}, l.Locks)
-	require.Equal(t, State{DirAuto, 100_000_000}, l.State)
+	require.Equal(t, State{DirAuto, 100_000_000, true}, l.State)
 	require.Equal(t, Log{Level: "info", Format: "text"}, l.Log)
 	require.Empty(t, l.Plugins)
 }
@@ -116,6 +116,7 @@ func TestEverySettingIsOverridableByEnvironment(t *testing.T) {
 		"server.tls.key":             "k.pem",
 		"server.tls.client_ca":       "ca.pem",
 		"state.dir":                  "",
+		"state.grace":                "false",
 		"log.clients":                "true",
 		"log.locks":                  "true",
 		"limits.namespace_bytes":     "5_000_000_000",

@@ -15,7 +15,7 @@ func TestTokensGoOnAndSessionsDoNotOverKills(t *testing.T) {
 	var old struct{ Session, Secret, Epoch string }
 	var highest uint64
 	for round := range 3 {
-		srv := start(t, setup{stateDir: state, config: "[state]\nblock = 1000\n"})
+		srv := start(t, setup{stateDir: state, config: "[state]\nblock = 1000\ngrace = false\n"})
 		to := srv.target("n")
 		to.version = 2
 		c, _, err := dialRawFrom("", to)
@@ -35,7 +35,7 @@ func TestTokensGoOnAndSessionsDoNotOverKills(t *testing.T) {
 			resume := fmt.Sprintf(`{"op":"hello","resume":{"session":%q,"secret":%q}}`, old.Session, old.Secret)
 			require.Equal(t, "no_session", ask(resume).Error)
 		}
-		m := ask(`{"op":"hello","ttl_ms":3600000}`)
+		m := ask(`{"op":"hello","ttl_ms":3600000}`) // for which nobody waits here
 		require.True(t, m.Durable)
 		require.NotEqual(t, old.Epoch, m.Epoch)
 		old.Session, old.Secret, old.Epoch = m.Session, m.Secret, m.Epoch

@@ -31,6 +31,8 @@ import (
 //	A connects again                  and says hello itself, in a line
 //	C connects with version 1         where that isn't the chapter's
 //	the server is told to stop        with a signal
+//	the server is killed and started again
+//	the grace period ends             whenever that is: what follows is waited for
 //	an administrator ends A's session: REASON
 //	an administrator releases A's lock 1: REASON
 //
@@ -59,6 +61,7 @@ const protocolPage = "../../docs/PROTOCOL.md"
 var examplesNeed = map[string]setup{
 	"When an administrator steps in": administered,
 	"After a lost connection":        {config: "[limits]\nsessions_per_address = 3\n"},
+	"After a crash":                  {config: "[sessions]\nttl_default = \"5s\"\n"}, // the grace period, too
 }
 
 func TestExamplesOfTheProtocol(t *testing.T) {
@@ -73,6 +76,7 @@ func TestExamplesOfTheProtocol(t *testing.T) {
 		}
 		t.Run(fmt.Sprintf("%d %s", s.version, s.title), func(t *testing.T) {
 			p := newPlay(t, start(t, examplesNeed[s.title]), s)
+			p.needs = examplesNeed[s.title]
 			for _, step := range s.steps {
 				p.step(step)
 			}
@@ -151,6 +155,7 @@ func readSections(page string) (all []*section, err error) {
 type play struct {
 	*testing.T
 	srv     *server
+	needs   setup // of the server
 	version int
 	clients map[string]*exampleClient
 	names   names
@@ -179,6 +184,13 @@ func (p *play) step(s exampleStep) {
 		p.stopped = true
 		return
 	}
+	if s.text == "the server is killed and started again" {
+		p.restart()
+		return
+	}
+	if s.text == "the grace period ends" {
+		return
+	}
 	if m := lineOfAdministrator.FindStringSubmatch(s.text); m != nil {
 		p.administer(m)
 		return
@@ -201,6 +213,18 @@ func (p *play) step(s exampleStep) {
 		p.must(err == nil, "which version?")
 		p.connect(name, version)
 	}
+}
+
+// restart kills the server, which all clients lose, and starts it again.
+func (p *play) restart() {
+	p.srv.kill()
+	for name, c := range p.clients {
+		c.Drop()
+		delete(p.clients, name)
+	}
+	again := p.needs
+	again.stateDir = p.srv.state
+	p.srv = start(p.T, again)
 }
 
 // must ends the test unless something is so.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/locktopus-project/locktopus/v2/engine"
 	"github.com/locktopus-project/locktopus/v2/internal/session"
@@ -146,7 +147,7 @@ func (s *Server) visit(name string, f func(*namespace) error) error {
 
 // LockInfo is a lock request as administrators see it. Session and Lock together name it.
 type LockInfo struct {
-	Session   string // the id; "v1" for a client of version 1
+	Session   string // the id; "v1" for a client of version 1, "server" for the server
 	Name      string
 	Principal string
 	Lock      uint64 // its id in the session; of version 1 what its client was told when it enqueued
@@ -244,7 +245,11 @@ func (s *Server) describe(ns *namespace, v *engine.View) LockInfo {
 		l.Resources[i] = copied(r)
 	}
 	o, ours := s.ownedBy(ns, v.Owner)
-	if !ours {
+	switch {
+	case v.Owner == session.Server:
+		l.Session, l.Lock, l.Note, l.Since = sessionOfServer, session.ServerLock, s.grace.note, s.sinceBirth()
+		return l
+	case !ours:
 		l.Session, l.Lock, l.Conn, l.Since = sessionOfOld, v.Seq, v.Owner, unknownSince
 		return l
 	}
@@ -252,6 +257,9 @@ func (s *Server) describe(ns *namespace, v *engine.View) LockInfo {
 	l.Lock, l.Note, l.Since, l.LeaseMS = o.Lock, o.Note, o.Since, o.LeaseMS
 	return l
 }
+
+// sinceBirth is for how many milliseconds the server has been there, and its own locks.
+func (s *Server) sinceBirth() int64 { return s.now() / int64(time.Millisecond) }
 
 func (s *Server) ownedBy(ns *namespace, owner uint64) (session.Owned, bool) {
 	if ns.space == nil {
@@ -301,7 +309,10 @@ func (s *Server) obstacles(ns *namespace, l *LockInfo, room *int) {
 			Session: sessionOfOld, Lock: b.Seq, State: stateOf(b.Acquired, false), Since: unknownSince,
 			Has: copied(b.Has), Wants: copied(b.Wants),
 		}
-		if who, ours := s.ownedBy(ns, b.Owner); ours {
+		switch who, ours := s.ownedBy(ns, b.Owner); {
+		case b.Owner == session.Server:
+			o.Session, o.Lock, o.Note, o.Since = sessionOfServer, session.ServerLock, s.grace.note, s.sinceBirth()
+		case ours:
 			o.Session, o.Name, o.Lock = who.Session.ID(), who.Session.Name(), who.Lock
 			o.Note, o.Since = who.Note, who.Since
 		}
@@ -363,11 +374,15 @@ func (s *Server) sessionOf(ns *namespace, id string) (found *session.Session, er
 }
 
 // AdminRelease ends a lock, acquired or waiting. Its client is told why; that of version 1 loses its connection,
-// too. The session is named as for AdminEnd, or "v1".
+// too. The session is named as for AdminEnd, or "v1", or "server" for the lock that the server has during its grace.
 func (s *Server) AdminRelease(name, id string, lock uint64, why string) (info LockInfo, err error) {
-	err = s.visit(name, func(ns *namespace) error {
+	err = s.visit(name, func(ns *namespace) (err error) {
 		find := s.ofSession
-		if id == sessionOfOld {
+		switch id {
+		case sessionOfServer:
+			info, err = s.releaseOwn(ns, lock)
+			return err
+		case sessionOfOld:
 			find = s.ofOld
 		}
 		h, err := find(ns, id, lock)
@@ -410,6 +425,7 @@ func (s *Server) ofOld(ns *namespace, _ string, lock uint64) (engine.Handle, err
 			}
 			h := views[i].Handle
 			_, ours := s.ownedBy(ns, views[i].Owner)
+			ours = ours || views[i].Owner == session.Server
 			ns.mu.Unlock()
 			if ours {
 				return 0, ErrNoLock

@@ -11,20 +11,26 @@ import (
 
 // shown are those in the way of a client whose paths it may inspect, if there are plugins to say so. The list is
 // changed in place. It is empty while a request is still to be done: plugins may be asked nothing then, as
-// they hold its paths.
+// they hold its paths. The server's own lock is no secret: everybody waits for it.
 func (w *worker) shown(sess *connection, list []wire.V2Blocker) []wire.V2Blocker {
 	switch {
 	case len(list) == 0 || !w.judges():
 		return list
 	case sess.client == nil || w.effects.Undone:
 		return list[:0]
-	case w.mayInspect(sess, list):
+	}
+	own := slices.ContainsFunc(list, func(b wire.V2Blocker) bool { return b.House })
+	if !own && w.mayInspect(sess, list) {
 		return list
 	}
 	kept, may := list[:0], false
 	var last [][]byte // which is often that of the next one, too
 	for i := range list {
-		if i == 0 || !equalPaths(list[i].Path, last) {
+		if list[i].House {
+			kept = append(kept, list[i])
+			continue
+		}
+		if last == nil || !equalPaths(list[i].Path, last) {
 			may, last = len(list) > 1 && w.mayInspect(sess, list[i:i+1]), list[i].Path
 		}
 		if may {

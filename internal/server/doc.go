@@ -33,6 +33,12 @@
 // attachment. What they take from a connection of version 1 is out of the engine at once; the connection's
 // worker finds out by a token, or when it next needs the lock, whichever is first.
 //
+// # A server that was killed
+//
+// Its clients may believe in locks that nobody knows of any more. So a session begins only when the disk knows for how
+// long one may live (park.go), and the next server has a lock of its own on all of each namespace until that time is
+// over (grace.go). A server that is stopped leaves word of who may not have heard of it (Owed).
+//
 // # State and its owners
 //
 //   - a session: its connection's calls (wsnet never runs two of them at once).

@@ -199,15 +199,19 @@ type way struct{ call, in, behind string }
 // ways are all those on which requests get into an engine, or clients get at a session.
 var ways = []way{
 	{"engine.Lock", "lockV1", ""},
+	{"engine.Lock", "guard", ""}, // the server's own
 	{"space.LockForeign", "lockV1", ""},
 	{"ns.lockV1", "enqueue", ""},
 	{"w.enqueue", "lock", "w.authorize"},
 	{"space.Do", "place", ""},
 	{"w.place", "do", "w.refuseV2"},
 	{"space.Open", "begin", ""},
-	{"w.begin", "hello", "w.identify"},
+	{"w.begin", "enter", ""},
 	{"space.Resume", "resume", ""},
-	{"w.resume", "hello", "w.identify"},
+	{"w.resume", "enter", ""},
+	{"w.enter", "hello", "w.identify"},
+	{"w.park", "enter", ""},
+	{"w.enter", "unpark", ""}, // what was parked
 	{"sessions.take", "Open", "w.authenticate"},
 	{"sessions.take", "openV2", ""}, // nothing can be done without a session, which begins with a hello
 }

@@ -24,6 +24,9 @@ type namespace struct {
 	due       time.Time      // when tick is; zero: it isn't scheduled
 	advancing bool           // a goroutine does what was left over
 	starved   bool           // grants wait for ids to be reserved, and a goroutine asks for them
+	// the server's own lock, while locks of before may be believed in, and its share of the bytes; 0: none
+	guard      engine.Handle
+	guardBytes int64
 	// v1 locks that an administrator has released, and why, until those who had them know it; nil: none
 	revoked map[engine.Handle]string
 
@@ -42,6 +45,9 @@ type registry struct {
 	max    int
 	limits engine.Limits
 	space  session.Limits
+
+	guard   func(*namespace) error // takes the server's own lock in a new namespace; nil: there is no grace
+	excused map[string]bool        // namespaces that have none, by an administrator's word
 }
 
 var errNamespaces = errors.New("the server has as many namespaces as it may have (limits.namespaces)")
@@ -58,6 +64,12 @@ func (r *registry) join(name string) (*namespace, error) {
 		ns = &namespace{name: name, engine: engine.New(r.limits, r.floor)}
 		ns.engine.SetReserved(r.floor)
 		ns.tick = &appointment[*namespace]{what: ns, place: -1}
+		if r.guard != nil && !r.excused[name] {
+			if err := r.guard(ns); err != nil {
+				return nil, err
+			}
+			ns.bound(r.limits)
+		}
 		r.byName[name] = ns
 	}
 	ns.users++
@@ -96,6 +108,13 @@ func (r *registry) find(name string) (ns *namespace, others int) {
 	return ns, ns.users - 1
 }
 
+// all gives the namespaces that there are at the moment.
+func (r *registry) all() []*namespace {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Collect(maps.Values(r.byName))
+}
+
 func (r *registry) count() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -107,11 +126,10 @@ func (r *registry) count() int {
 func (r *registry) setLimits(l engine.Limits, sessions session.Limits, most int) {
 	r.mu.Lock()
 	r.limits, r.space, r.max = l, sessions, most
-	present := slices.Collect(maps.Values(r.byName))
 	r.mu.Unlock()
-	for _, ns := range present {
+	for _, ns := range r.all() {
 		ns.mu.Lock()
-		ns.engine.SetLimits(l)
+		ns.bound(l)
 		if ns.space != nil {
 			ns.space.SetLimits(sessions)
 		}

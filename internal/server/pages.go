@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // pages serves what isn't a WebSocket: for people, for monitors, for browsers that ask first.
@@ -58,7 +59,7 @@ namespaces   %d
 memory       %d bytes for lock requests
 left behind  %d locks of lost connections
 fencing ids  %s
-
+%s
 since the start
 accepted     %d connections, %d messages, %d bytes in, %d bytes out
 refused      %d connections (all together), %d (of one address), %d upgrades
@@ -69,12 +70,22 @@ too slow     %d handshakes, %d messages, %d readers, %d without a pong, %d closi
 /v1?namespace=NAME&abandon-timeout-ms=T   WebSocket: one lock for each connection
 /stats?namespace=NAME                     a namespace in numbers (JSON)
 /healthz                                  is the server able to grant locks?
-`, s.version, s.open.Load(), st.Sockets, s.living.Load(), s.spaces.count(), s.memory.Load(), s.abandoned.count(), ids,
+`, s.version, s.open.Load(), st.Sockets, s.living.Load(), s.spaces.count(), s.memory.Load(), s.abandoned.count(), ids, s.graceText("grace        %s\n"),
 		st.Accepted, st.Messages, st.BytesIn, st.BytesOut,
 		st.RefusedConnections, st.RefusedPerAddress, st.RefusedUpgrades,
 		s.faults.Load(), st.ProtocolErrors, st.TLSErrors,
 		st.HandshakeTimeouts, st.MessageTimeouts, st.WriteTimeouts+st.Overflows, st.PingTimeouts, st.CloseTimeouts,
 		s.pluginsText())
+}
+
+// graceText says for how long no lock is granted, in a format; it is empty if they are.
+func (s *Server) graceText(format string) string {
+	left := s.grace.left()
+	if left == 0 {
+		return ""
+	}
+	return fmt.Sprintf(format, fmt.Sprintf("no lock is granted for another %v: the server before was killed, and its clients may believe in theirs until then (state.grace)",
+		left.Round(100*time.Millisecond)))
 }
 
 // pluginsText is the plugins' part of the status page, empty if there are none.
@@ -101,7 +112,8 @@ expired      %d authentications
 }
 
 // healthPage says whether locks can be granted. Ids that are reserved already go on when no more can
-// be: that is a warning, and no reason to restart a server whose clients hold locks.
+// be: that is a warning, and no reason to restart a server whose clients hold locks. Nor is a grace period, which a
+// restart would begin anew.
 func (s *Server) healthPage(w http.ResponseWriter, _ *http.Request) {
 	err := s.fence.Err()
 	switch id := s.noID.Load(); {
@@ -112,7 +124,7 @@ func (s *Server) healthPage(w http.ResponseWriter, _ *http.Request) {
 	case err != nil:
 		plain(w, http.StatusOK, "ok, but not for long: fencing ids cannot be reserved: "+err.Error())
 	default:
-		plain(w, http.StatusOK, "ok")
+		plain(w, http.StatusOK, "ok"+s.graceText(", but %s"))
 	}
 }
 

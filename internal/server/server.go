@@ -27,6 +27,9 @@ type Options struct {
 	Log      *slog.Logger
 	Version  string // shown on the status page
 
+	// Grace is for how long nothing is granted, as clients of a server before may believe in their locks.
+	Grace time.Duration
+
 	NewJudge func() Judge        // called for each worker, by several goroutines; nil: there are no plugins, ever
 	Plugins  func() []host.Stats // of the plugins there are, for the status page; nil: none
 }
@@ -86,12 +89,13 @@ type Server struct {
 	expiries  *schedule[wsnet.ConnID] // connections whose authentication ends
 	greetings *schedule[wsnet.ConnID] // connections that have not said hello
 	ticks     *schedule[*namespace]   // namespaces whose sessions have something to do
-	epoch     []byte                  // this run of the server
-	living    atomic.Int64            // sessions of v2
-	homes     tally                   // of those, by the addresses that they were begun from
-	drainEnd  atomic.Int64            // when clients are disconnected, in Unix nanoseconds
-	born      time.Time               // when the clock of sessions began
-	stop      chan struct{}           // closed when the server ends
+	grace     grace
+	epoch     []byte        // this run of the server
+	living    atomic.Int64  // sessions of v2
+	homes     tally         // of those, by the addresses that they were begun from
+	drainEnd  atomic.Int64  // when clients are disconnected, in Unix nanoseconds
+	born      time.Time     // when the clock of sessions began
+	stop      chan struct{} // closed when the server ends
 	stopOnce  sync.Once
 	work      sync.WaitGroup // goroutines of the server
 
@@ -142,6 +146,9 @@ func newServer(o Options) *Server {
 	s.greetings = newSchedule(func(id wsnet.ConnID) { s.net.Post(id, tokenNoHello) })
 	s.ticks = newSchedule(s.tickDue)
 	s.epoch, s.born = []byte(randomText()), time.Now()
+	if s.grace = newGrace(o.Grace, s.born); s.grace.left() > 0 {
+		s.spaces.guard = s.guard
+	}
 	return s
 }
 
@@ -151,6 +158,9 @@ func (s *Server) keepTime() {
 	s.work.Go(func() { s.expiries.run(s.stop) })
 	s.work.Go(func() { s.greetings.run(s.stop) })
 	s.work.Go(func() { s.ticks.run(s.stop) })
+	if s.spaces.guard != nil {
+		s.work.Go(s.endGrace)
+	}
 }
 
 // Addr is the address the server listens on.
@@ -247,7 +257,7 @@ func (s *Server) release(ns *namespace, lock engine.Handle, fx *session.Effects)
 
 // account adds a namespace's memory to the sum of all. ns.mu is held.
 func (s *Server) account(ns *namespace) {
-	now := ns.engine.Bytes()
+	now := ns.engine.Bytes() - ns.guardBytes
 	if ns.space != nil {
 		now += ns.space.Bytes()
 	}

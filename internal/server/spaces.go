@@ -131,6 +131,7 @@ func (s *Server) reserve(ns *namespace) bool {
 func (s *Server) spaceOf(ns *namespace) {
 	if ns.space == nil {
 		ns.space = session.New(ns.engine, s.settings.Load().Sessions)
+		ns.space.SetHouse(0, s.grace.note)
 	}
 }
 

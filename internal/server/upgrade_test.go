@@ -268,6 +268,9 @@ func TestUpgradesNeedAReservedNumber(t *testing.T) {
 	f, err := fence.Open(t.TempDir(), 2, nil)
 	require.NoError(t, err)
 	n := newFake(testSettings(), f)
+	covered := make(chan struct{})
+	f.Cover(time.Minute, func() { close(covered) })
+	<-covered
 	a := readers(t, n, 1)[0]
 	require.NoError(t, f.Close())
 	said := ""

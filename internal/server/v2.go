@@ -31,10 +31,12 @@ type attachment struct {
 	session  *session.Session // nil: it has not
 	connect  *host.Connect    // what plugins will be asked; nil: there were none, or they were asked
 	greeting *appointment[wsnet.ConnID]
+	parked   *parked // a hello that waits for the disk; nil: there is none
 	remote   netip.AddrPort
 	id       uint64 // of the connection
 	tries    int    // hellos that failed
 	drained  bool   // it was told that the server is shutting down
+	farewell bool   // it was told that the server has shut down
 	closing  bool   // it was told its last word
 }
 
@@ -76,7 +78,11 @@ func (w *worker) openV2(c wsnet.Conn, r *wsnet.Request, set *Settings) *wsnet.Re
 // messageV2 takes one message of a v2 client.
 func (w *worker) messageV2(c wsnet.Conn, sess *connection, msg []byte) {
 	a := sess.v2
-	if a.closing {
+	switch {
+	case a.closing:
+		return
+	case a.parked != nil:
+		w.wait(c, sess, msg)
 		return
 	}
 	w.parser2.Values = w.s.settings.Load().MessageValues
@@ -131,9 +137,13 @@ func (w *worker) hello(c wsnet.Conn, sess *connection, h *wire.V2Greeting) {
 		w.failV2(c, sess, &wire.V2Message{Error: wire.V2GoingDown, Message: []byte(errGoingDown.Error())}, codeGoingAway)
 		return
 	}
-	if !w.identify(c, sess, h) {
-		return
+	if w.identify(c, sess, h) {
+		w.enter(c, sess, h)
 	}
+}
+
+// enter begins a session or goes on with one for a client that was let in.
+func (w *worker) enter(c wsnet.Conn, sess *connection, h *wire.V2Greeting) {
 	var err error
 	if h.Resume {
 		err = w.resume(c, sess, h)
@@ -147,6 +157,10 @@ func (w *worker) hello(c wsnet.Conn, sess *connection, h *wire.V2Greeting) {
 		return
 	case errors.Is(err, session.ErrPrincipal):
 		w.failV2(c, sess, &wire.V2Message{Error: wire.V2NotAllowed, Message: []byte(err.Error())}, codeDenied)
+		return
+	}
+	if u, waits := errors.AsType[*uncovered](err); waits {
+		w.park(c, sess, h, u.ttl)
 		return
 	}
 	no, ours := errors.AsType[*refusal](err)
@@ -186,6 +200,11 @@ func (w *worker) begin(c wsnet.Conn, sess *connection, h *wire.V2Greeting) error
 	ns := sess.ns
 	ns.mu.Lock()
 	w.s.spaceOf(ns)
+	if ttl := ns.space.Granted(h.TTLMS); !w.s.fence.Covers(ttl) {
+		ns.mu.Unlock()
+		w.s.homes.add(sess.from, -1)
+		return &uncovered{ttl}
+	}
 	var err error
 	sess.v2.session, err = ns.space.Open(w.s.now(), uint64(c.ID()), session.Hello{
 		ID: randomText(), Secret: []byte(randomText()), Principal: principalOf(sess), Remote: sess.v2.remote,
@@ -438,6 +457,7 @@ func (w *worker) lookV2(c wsnet.Conn, sess *connection) {
 		return
 	}
 	if stage == ending || a.session == nil || w.locks(sess) == 0 {
+		a.farewell = true
 		w.failV2(c, sess, &wire.V2Message{Error: wire.V2GoingDown, Message: []byte(errGoingDown.text)}, codeGoingAway)
 		return
 	}
@@ -462,6 +482,10 @@ func (w *worker) notifyV2(c wsnet.Conn, sess *connection, token uint64) {
 	case token == tokenExpired && sess.client != nil && sess.client.expiry != nil:
 		w.s.judged.expired.Add(1)
 		w.failV2(c, sess, &wire.V2Message{Error: wire.V2NotAllowed, Message: []byte(errExpired.text)}, codeDenied)
+	case token == tokenCovered && a.parked != nil:
+		w.unpark(c, sess)
+	case token == tokenNoHello && a.parked != nil:
+		w.failUncovered(c, sess)
 	case token == tokenNoHello && a.session == nil:
 		w.failV2(c, sess, &wire.V2Message{Error: wire.V2NoHello, Message: []byte("no hello has come in time (limits.handshake_timeout)")}, codeNoHello)
 	case token == tokenCollect && a.session != nil:
@@ -470,8 +494,9 @@ func (w *worker) notifyV2(c wsnet.Conn, sess *connection, token uint64) {
 	}
 }
 
-// closedV2 ends a connection. Its session lives on for its time.
-func (w *worker) closedV2(c wsnet.Conn, sess *connection) {
+// closedV2 ends a connection. Its session lives on for its time. Who has answered the closing handshake has read
+// what was said before it.
+func (w *worker) closedV2(c wsnet.Conn, sess *connection, why wsnet.Reason) {
 	a := sess.v2
 	w.s.greetings.remove(a.greeting)
 	if a.session == nil {
@@ -479,6 +504,9 @@ func (w *worker) closedV2(c wsnet.Conn, sess *connection) {
 	}
 	ns := sess.ns
 	ns.mu.Lock()
+	if a.farewell && why == wsnet.ReasonServerClosed {
+		ns.space.Farewell(a.session, a.id)
+	}
 	ns.space.Detach(w.s.now(), a.session, a.id, &w.effects)
 	w.s.finish(ns, &w.effects)
 }

@@ -27,6 +27,7 @@ const (
 	tokenCollect = tokenExpired - 1 // v2: there is something to tell
 	tokenNoHello = tokenExpired - 2 // v2: the client had time enough to say who it is
 	tokenRevoked = tokenExpired - 3 // v1: an administrator has released the connection's lock
+	tokenCovered = tokenExpired - 4 // v2: the disk was written, or can't be, for which a hello waits
 )
 
 // refusal is an error that ends a connection, and no fault of its client's protocol.
@@ -176,7 +177,7 @@ func (w *worker) Closed(c wsnet.Conn, why wsnet.Reason) {
 	ns := sess.ns
 	w.s.forgetTime(sess.client)
 	if sess.v2 != nil {
-		w.closedV2(c, sess)
+		w.closedV2(c, sess, why)
 	} else {
 		w.part(c, sess)
 	}

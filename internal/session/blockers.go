@@ -56,7 +56,12 @@ func (sp *Space) crowd(c *copies, n int, at func(int) *engine.Blocker) []wire.V2
 func (sp *Space) blocker(b *engine.Blocker, c *copies) wire.V2Blocker {
 	x := wire.V2Blocker{Type: typeOf(b.Has.Mode), Path: c.path(b.Has.Path), State: wire.V2Enqueued, SinceMS: wire.V2None}
 	i, ours := owned(b.Owner)
-	if !ours {
+	switch {
+	case b.Owner == Server:
+		x.Session, x.Lock, x.Note, x.House = server, ServerLock, sp.house.note, true
+		x.State, x.SinceMS = wire.V2Acquired, left(sp.house.since, sp.now)
+		return x
+	case !ours:
 		if x.Session, x.Lock = foreign, b.Seq; b.Acquired {
 			x.State = wire.V2Acquired
 		}

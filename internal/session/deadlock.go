@@ -20,11 +20,14 @@ type waiters struct {
 	upgrade bool          // that it is to be upgraded: then others may come to wait for all that its party has
 }
 
-// Party is whose lock it is. One that is about to end is nobody's. A foreign owner is a party by itself: it has
+// Party is whose lock it is. One that is about to end is nobody's, and neither is the server's own. A foreign owner is a party by itself: it has
 // one lock, and if that waits it doesn't hold anything, but keeps its place in the queue.
 func (w *waiters) Party(o uint64) uint64 {
 	i, ours := owned(o)
-	if !ours {
+	switch {
+	case o == Server:
+		return 0
+	case !ours:
 		return o
 	}
 	l := w.locks.at(i)

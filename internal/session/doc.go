@@ -29,6 +29,7 @@
 //	Tick           timers, and work that was left over; see Next and Effects.More
 //	Revoke, End    an administrator takes a lock, or a whole session
 //	LockForeign, ReleaseForeign, RevokeForeign, Take   locks of others in the same engine, such as v1's
+//	Farewell, Believed   the server ends: who knows that, and for how long others may believe in their locks
 //
 // An attachment is named by the caller's number for the connection, never 0. What is for the calling
 // attachment is in Effects.Messages, in the order in which it is to be sent. What is for others waits in
@@ -37,7 +38,7 @@
 // ever send to one connection. An attachment that was taken over learns of that at its next call.
 //
 // A v2 lock's owner in the engine is made by this package and never has a bit in its lower half; the
-// owners of others must have one. (A wsnet.ConnID has: its generation, from 1 on.)
+// owners of others must have one. (A wsnet.ConnID has: its generation, from 1 on.) Server is one of those.
 //
 // # What holds
 //

@@ -50,6 +50,11 @@ func left(now, until int64) int64 { return max(0, until-now) / int64(time.Millis
 
 func milliseconds(d time.Duration) int64 { return int64(d / time.Millisecond) }
 
+// Granted is the time to live that a session gets whose client asks for one: see Hello.
+func (sp *Space) Granted(asked int64) time.Duration {
+	return time.Duration(sp.limits.ttl(asked)) * time.Millisecond
+}
+
 // ttl is the time to live that is granted to who asks for one, in milliseconds.
 func (l *Limits) ttl(asked int64) int64 {
 	if asked == wire.V2None {

@@ -76,15 +76,25 @@ func stateOf(v *engine.View) wire.V2State {
 	return wire.V2Enqueued
 }
 
-// foreign is what people know the owners of locks by that aren't sessions'.
-var foreign = []byte("v1")
+// What people know the owners of locks by that aren't sessions'.
+var (
+	foreign = []byte("v1")
+	server  = []byte("server")
+)
+
+// ServerLock is what the server's own lock is called: a namespace has one at most.
+const ServerLock = 1
 
 // see describes anybody's lock. A foreign one is called by its place in the order, which is what a client of v1
 // is told when it enqueues.
 func (sp *Space) see(v *engine.View, c *copies) wire.V2Seen {
 	seen := wire.V2Seen{Token: v.Token, State: stateOf(v), SinceMS: wire.V2None, Resources: c.list(v.Resources)}
 	i, ours := owned(v.Owner)
-	if !ours {
+	switch {
+	case v.Owner == Server:
+		seen.Session, seen.Lock, seen.Note, seen.SinceMS = server, ServerLock, sp.house.note, left(sp.house.since, sp.now)
+		return seen
+	case !ours:
 		seen.Session, seen.Lock = foreign, v.Seq
 		return seen
 	}

@@ -42,6 +42,7 @@ type Session struct {
 	woken      bool   // it has been, and will call
 	state      state
 	leaving    bool  // requests that leave without an attachment are leaving
+	farewell   bool  // its client knows that all ends with the server
 	last       last  // what an attachment is told when it is over
 	ttl        int64 // in milliseconds
 	deadline   int64
@@ -194,7 +195,7 @@ func (sp *Space) Resume(now int64, attachment uint64, r Resumption, fx *Effects)
 		s.before, s.hasBefore = s.secret, true
 		s.secret, s.fresh = sha256.Sum256(r.New), append(wire.V2Secret(nil), r.New...)
 	}
-	s.attachment, s.woken, s.remote = attachment, false, r.Remote
+	s.attachment, s.woken, s.farewell, s.remote = attachment, false, false, r.Remote
 	sp.caller = s
 	sp.hear(s)
 	sp.welcome(s, s.fresh)
@@ -250,6 +251,25 @@ func (sp *Space) Detach(now int64, s *Session, attachment uint64, fx *Effects) {
 		sp.weigh(s)
 	}
 	sp.finish()
+}
+
+// Farewell notes that a session's client has heard that all ends with the server: it doesn't believe in its locks any
+// more. Only its attachment can have heard that.
+func (sp *Space) Farewell(s *Session, attachment uint64) {
+	if s.attachment == attachment {
+		s.farewell = true
+	}
+}
+
+// Believed is for how many milliseconds clients may go on to believe in locks of theirs if the server ends now.
+func (sp *Space) Believed(now int64) (ms int64) {
+	now = max(now, sp.now)
+	for _, s := range sp.table {
+		if s != nil && s.state == living && !s.farewell && s.roster.len() > s.queued {
+			ms = max(ms, left(now, s.deadline)+1)
+		}
+	}
+	return ms
 }
 
 // leaveQueues takes requests out of the queue that were not to wait without an attachment, some of them.

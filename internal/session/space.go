@@ -1,6 +1,8 @@
 package session
 
 import (
+	"math"
+
 	"github.com/locktopus-project/locktopus/v2/engine"
 	"github.com/locktopus-project/locktopus/v2/internal/wire"
 )
@@ -33,6 +35,8 @@ type Space struct {
 	caller  *Session // whose attachment it is; nil: nobody's
 	granted int      // by the engine
 	waiters waiters
+
+	house house
 
 	behind bool  // the engine has work left over
 	size   int64 // of what sessions keep, see Bytes
@@ -180,6 +184,18 @@ func (sp *Space) endForeign(now int64, h engine.Handle, end wire.V2State, fx *Ef
 	released.Grants = nil
 	return released, err
 }
+
+// Server is the owner of locks that are the server's own. Such a lock is nobody's in a deadlock.
+const Server = math.MaxUint64
+
+// house is what people are told of the server's own locks.
+type house struct {
+	since int64
+	note  []byte // never changed
+}
+
+// SetHouse says since when the server has its own locks, and what for.
+func (sp *Space) SetHouse(since int64, note string) { sp.house = house{since, []byte(note)} }
 
 // Find is a session that lives; nil if there is none of this id.
 func (sp *Space) Find(id string) *Session { return sp.byID[id] }

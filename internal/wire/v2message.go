@@ -157,6 +157,7 @@ type V2Blocker struct {
 	Path    [][]byte
 	State   V2State
 	SinceMS int64 // how long it has been held, or has waited; V2None: nobody knows
+	House   bool  // it is the server's own, and no secret; it isn't printed
 }
 
 // V2Held is a lock of the client's own.

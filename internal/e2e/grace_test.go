@@ -1,0 +1,132 @@
+package e2e
+
+import (
+	"context"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	locktopus "github.com/locktopus-project/locktopus/v2/client"
+	"github.com/locktopus-project/locktopus/v2/internal/testserver"
+)
+
+// shortLived has sessions, and so a grace period, that tests can wait for.
+const shortLived = "[sessions]\nttl_default = \"6s\"\n[server]\ndrain = \"1s\"\n[limits]\nclose_timeout = \"1s\"\n"
+
+// dialGo is our own client, at an address.
+func dialGo(t *testing.T, addr string) *locktopus.Client {
+	t.Helper()
+	c, err := locktopus.Dial(t.Context(), "ws://"+addr+"/v2?namespace=n", &locktopus.Options{TTL: 6 * time.Second})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, c.Close()) })
+	return c
+}
+
+// cutOffHolder is a lock whose client can't reach the server, nor be reached, from now on, and doesn't know it.
+func cutOffHolder(t *testing.T, srv *server) *locktopus.Lock {
+	t.Helper()
+	wire := testserver.NewWire(t, srv.addr)
+	lock, err := dialGo(t, wire.Addr()).Lock(t.Context(), locktopus.Write("a"))
+	require.NoError(t, err)
+	wire.Hold(true)
+	return lock
+}
+
+// TestAKilledServersLocksAreNotGivenAwayBeforeTheirHoldersKnow: a client that is cut off believes in its lock until
+// its session's time is over, and so long the next server grants nothing.
+func TestAKilledServersLocksAreNotGivenAwayBeforeTheirHoldersKnow(t *testing.T) {
+	t.Parallel()
+	state := t.TempDir()
+	srv := start(t, setup{stateDir: state, config: shortLived})
+	holder := cutOffHolder(t, srv)
+	srv.kill()
+	next := start(t, setup{stateDir: state, config: shortLived})
+	require.Contains(t, next.log.String(), `level=WARN msg="the last server did not stop in an orderly way: no lock is granted until its clients know that theirs are lost (state.grace)" for=`)
+	_, body := next.get("/healthz")
+	require.Contains(t, body, "ok, but no lock is granted for another ")
+	old := connect(t, dialGorilla, next.target("n"))
+	id := old.mustEnqueue(write("elsewhere"))
+	c := dialGo(t, next.addr)
+	_, err := c.TryLock(t.Context(), locktopus.Read("a", "b"))
+	var busy *locktopus.UnavailableError
+	require.ErrorAs(t, err, &busy)
+	require.Equal(t, "server", busy.Blockers[0].Session)
+	require.Contains(t, busy.Blockers[0].Note, "grace period after a restart")
+	require.NoError(t, holder.Err(), "the test is too slow to mean anything")
+	lock, err := c.Lock(t.Context(), locktopus.Read("a", "b"))
+	require.NoError(t, err)
+	require.ErrorIs(t, holder.Err(), locktopus.ErrDeadline, "two believe in a lock")
+	require.Greater(t, lock.Token(), holder.Token())
+	old.mustBeGranted(id)
+	_, body = next.get("/healthz")
+	require.Equal(t, "ok\n", body)
+	require.Contains(t, next.log.String(), "the grace period after the restart is over")
+}
+
+// TestWithoutGraceAKilledServersLocksAreGivenAway: somebody else has the lock while its holder believes in it. Only
+// the token tells.
+func TestWithoutGraceAKilledServersLocksAreGivenAway(t *testing.T) {
+	t.Parallel()
+	state := t.TempDir()
+	srv := start(t, setup{stateDir: state, config: shortLived})
+	holder := cutOffHolder(t, srv)
+	srv.kill()
+	next := start(t, setup{stateDir: state, config: shortLived + "[state]\ngrace = false\n"})
+	require.Contains(t, next.log.String(), "(state.grace is false)")
+	lock, err := dialGo(t, next.addr).TryLock(t.Context(), locktopus.Write("a"))
+	require.NoError(t, err)
+	require.NoError(t, holder.Err())
+	require.Greater(t, lock.Token(), holder.Token())
+}
+
+// TestARestartMakesNobodyWait: those who hold something are told, and answer. Others needn't be.
+func TestARestartMakesNobodyWait(t *testing.T) {
+	t.Parallel()
+	state := t.TempDir()
+	srv := start(t, setup{stateDir: state, config: shortLived})
+	holder, err := dialGo(t, srv.addr).Lock(t.Context(), locktopus.Write("a"))
+	require.NoError(t, err)
+	waits, cancel := context.WithCancel(t.Context())
+	waited := make(chan error, 1)
+	waiter := dialGo(t, srv.addr)
+	go func() {
+		_, err := waiter.Lock(waits, locktopus.Write("a"))
+		waited <- err
+	}()
+	eventually(t, "somebody waits", func() bool { return srv.stats("n").GroupsPending == 1 })
+	srv.stop()
+	var lost *locktopus.LostError
+	require.ErrorAs(t, holder.Err(), &lost, "it is told")
+	require.Equal(t, "shutdown", lost.State)
+	require.NotContains(t, srv.log.String(), "may believe in their locks")
+
+	next := start(t, setup{stateDir: state, config: shortLived})
+	require.NotContains(t, next.log.String(), "did not stop in an orderly way")
+	_, err = dialGo(t, next.addr).TryLock(t.Context(), locktopus.Write("a"))
+	require.NoError(t, err)
+	cancel()
+	require.ErrorIs(t, <-waited, context.Canceled)
+}
+
+// TestARestartWaitsForThoseWhoCannotBeTold, and for as long only as they may believe.
+func TestARestartWaitsForThoseWhoCannotBeTold(t *testing.T) {
+	t.Parallel()
+	state := t.TempDir()
+	srv := start(t, setup{stateDir: state, config: shortLived})
+	holder := cutOffHolder(t, srv)
+	_, err := dialGo(t, srv.addr).Lock(t.Context(), locktopus.Write("b"))
+	require.NoError(t, err)
+	srv.signal(syscall.SIGTERM)
+	srv.wait()
+	require.Contains(t, srv.log.String(), "clients that cannot be reached may believe in their locks")
+	next := start(t, setup{stateDir: state, config: shortLived})
+	_, err = dialGo(t, next.addr).Lock(t.Context(), locktopus.Write("a"))
+	require.NoError(t, err)
+	require.ErrorIs(t, holder.Err(), locktopus.ErrDeadline)
+	next.stop()
+
+	last := start(t, setup{stateDir: state, config: shortLived})
+	require.NotContains(t, last.log.String(), "did not stop in an orderly way")
+}

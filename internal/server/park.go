@@ -1,0 +1,108 @@
+package server
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/locktopus-project/locktopus/v2/internal/wire"
+	"github.com/locktopus-project/locktopus/v2/wsnet"
+)
+
+// A session must be known of when this process is gone without a word: the next one grants nothing as long as its
+// client may believe in its locks. So a session that may live for longer than all before begins only when that is
+// on the disk, and loops don't wait for disks. Plugins have let its client in by then, so that nobody else makes the
+// next start wait.
+
+// parked is a hello that waits for the disk, and what its client has said since.
+type parked struct {
+	hello  wire.V2Greeting // begins a session; what plugins have judged isn't kept
+	behind []byte          // messages, each behind its length
+}
+
+// lengthBytes is what a length takes.
+const lengthBytes = 4
+
+// add puts a message behind the others. False: there is no room for it.
+func (p *parked) add(msg []byte, most int) bool {
+	if len(p.behind)+len(msg) > most {
+		return false
+	}
+	p.behind = binary.LittleEndian.AppendUint32(p.behind, uint32(len(msg)))
+	p.behind = append(p.behind, msg...)
+	return true
+}
+
+// next takes the first message off; nil: there is none.
+func (p *parked) next() (msg []byte, ok bool) {
+	if len(p.behind) == 0 {
+		return nil, false
+	}
+	end := lengthBytes + int(binary.LittleEndian.Uint32(p.behind))
+	msg, p.behind = p.behind[lengthBytes:end:end], p.behind[end:]
+	return msg, true
+}
+
+// uncovered is the error of a hello that has to wait for the disk.
+type uncovered struct{ ttl time.Duration }
+
+func (u *uncovered) Error() string {
+	return fmt.Sprintf("server: sessions of %v are not covered", u.ttl)
+}
+
+var errUncovered = &refusal{codeTryLater, "the server cannot note on its disk how long this session may live, as it must before it begins one; try again later"}
+
+// park has a hello wait until its session is covered, unless it is known that this will take long.
+func (w *worker) park(c wsnet.Conn, sess *connection, h *wire.V2Greeting, ttl time.Duration) {
+	if w.s.fence.Err() != nil {
+		w.failUncovered(c, sess)
+		return
+	}
+	sess.v2.parked = &parked{hello: wire.V2Greeting{Name: append([]byte(nil), h.Name...), TTLMS: h.TTLMS}}
+	set := &w.s.settings.Load().Sessions
+	id := c.ID()
+	w.s.fence.Cover(stepOf(ttl, set.TTLDefault, set.TTLMax), func() { w.s.net.Post(id, tokenCovered) })
+}
+
+// stepOf is what is covered for sessions of a length, so that the disk is written a dozen times in a server's
+// life, and not for each session that is a little longer than those before.
+func stepOf(ttl, first, most time.Duration) time.Duration {
+	step := max(first, time.Second)
+	for step < ttl {
+		step *= 2
+	}
+	return max(ttl, min(step, most))
+}
+
+func (w *worker) failUncovered(c wsnet.Conn, sess *connection) {
+	w.failV2(c, sess, &wire.V2Message{Error: wire.V2TryLater, Message: []byte(errUncovered.text)}, errUncovered.code)
+}
+
+// wait keeps a message for when the hello before it has been answered.
+func (w *worker) wait(c wsnet.Conn, sess *connection, msg []byte) {
+	most := w.s.settings.Load().Net.MessageBytes
+	if most == 0 {
+		most = wsnet.DefaultLimits().MessageBytes
+	}
+	if !sess.v2.parked.add(msg, most) {
+		w.malformed(c, sess, fmt.Errorf("op: more than %d bytes have come behind the hello before it was answered (limits.message_bytes): wait for the welcome", most))
+	}
+}
+
+// unpark goes on with a hello that was parked, and with what came behind it.
+func (w *worker) unpark(c wsnet.Conn, sess *connection) {
+	p := sess.v2.parked
+	sess.v2.parked = nil
+	if w.s.stage.Load() != serving {
+		w.lookV2(c, sess)
+		return
+	}
+	w.enter(c, sess, &p.hello)
+	for !sess.v2.closing {
+		msg, ok := p.next()
+		if !ok {
+			return
+		}
+		w.messageV2(c, sess, msg)
+	}
+}
