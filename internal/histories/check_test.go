@@ -2,9 +2,6 @@ package histories
 
 import (
 	"testing"
-	"time"
-
-	"github.com/stretchr/testify/require"
 
 	"github.com/locktopus-project/locktopus/v2/internal/oracle"
 )
@@ -36,11 +33,7 @@ func TestTheCheckerCanFail(t *testing.T) {
 	ghost := func(asked, gone oracle.Moment) *Record {
 		return &Record{Resources: []oracle.Resource{a}, Asked: asked, Ended: asked, Gone: gone}
 	}
-	for _, c := range []struct {
-		name    string
-		ok      bool
-		history []*Record
-	}{
+	judge(t, []planted{
 		{"one after the other", true, []*Record{held(1, 2, 3, 4, 1, a), held(5, 6, 7, 8, 2, a)}},
 		{"two at once", false, []*Record{held(1, 2, 5, 6, 1, a), held(3, 4, 7, 8, 2, a)}},
 		{"handed over while the release is on its way", true, []*Record{held(1, 2, 5, 8, 1, a), held(4, 6, 9, 10, 2, a)}},
@@ -68,15 +61,5 @@ func TestTheCheckerCanFail(t *testing.T) {
 		{"a ghost that had not come yet", false, []*Record{ghost(7, 20), refused(3, 4)}},
 		{"a ghost that is gone", false, []*Record{ghost(1, 2), refused(3, 4)}},
 		{"lost before its time", false, []*Record{held(1, 2, 5, 4, 1, a)}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			err := Check(c.history, time.Minute)
-			if c.ok {
-				require.NoError(t, err)
-				return
-			}
-			require.Error(t, err)
-			require.NotErrorIs(t, err, ErrUndecided)
-		})
-	}
+	})
 }

@@ -9,8 +9,10 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -51,6 +53,9 @@ type request struct {
 	asks        *lock // of a request for a lock
 	releases    *lock
 	renews      *lock
+	changes     *lock // with what follows
+	change      *Change
+	takesBack   bool // an upgrade that waits, and does nothing else
 }
 
 // lock is one that was asked for and is not known to have ended.
@@ -65,6 +70,12 @@ type lock struct {
 	leased   oracle.Moment // when that was so, at the latest
 	believed oracle.Moment // the last time that the client thought that it has it
 	released oracle.Moment // when its release was sent first
+
+	upgrade     *Change       // nil: none is under way
+	upgradeID   uint64        // of its request
+	upgradeWait time.Duration // how long it waits at most
+	takenBack   oracle.Moment // when that was asked for first; zero: it wasn't
+	downgrade   *Change       // nil: none is under way
 }
 
 // said is anything that the server says.
@@ -79,11 +90,16 @@ type said struct {
 	Lease           int64  `json:"lease_ms"`
 	FirstEvent      uint64 `json:"first_event"`
 	Token           uint64 `json:"token,string"`
-	Locks           []struct {
-		Lock  uint64
-		State string
-		Token uint64 `json:"token,string"`
-	}
+	Slots           []uint32
+	Locks           []listed
+}
+
+// listed is a lock that a welcome tells of.
+type listed struct {
+	Lock  uint64
+	State string
+	Token uint64 `json:"token,string"`
+	Slots []uint32
 }
 
 // conn is a connection. One goroutine reads from it.
@@ -91,6 +107,8 @@ type conn struct {
 	net.Conn
 	mu sync.Mutex  // held while a frame is written
 	in chan string // closed at the end
+
+	ponged atomic.Int64 // what the last pong says: when it was asked for
 }
 
 const patience = 30 * time.Second
@@ -128,6 +146,10 @@ func (c *conn) read(br *bufio.Reader) {
 			c.in <- string(payload)
 		case ws.OpPing:
 			_ = c.write(ws.OpPong, payload)
+		case ws.OpPong:
+			if n, err := strconv.ParseInt(string(payload), 10, 64); err == nil {
+				c.ponged.Store(n)
+			}
 		case ws.OpClose:
 			return
 		}
@@ -147,23 +169,31 @@ func (c *conn) drop() {
 	_ = c.Close()
 }
 
-// next is the next message, within a while.
-func (c *conn) next(within time.Duration) (m said, ok bool, err error) {
+// hear is the next text, within a while.
+func (c *conn) hear(within time.Duration) (text string, ok bool, err error) {
 	timer := time.NewTimer(within)
 	defer timer.Stop()
 	select {
 	case text, open := <-c.in:
 		if !open {
-			return m, false, errLost
+			return "", false, errLost
 		}
+		return text, true, nil
+	case <-timer.C:
+		return "", false, nil
+	}
+}
+
+// next is the next message, within a while.
+func (c *conn) next(within time.Duration) (m said, ok bool, err error) {
+	text, ok, err := c.hear(within)
+	if ok {
 		if err := json.Unmarshal([]byte(text), &m); err != nil {
 			panic(fmt.Sprintf("the server says %s: %v", text, err))
 		}
 		m.text = text
-		return m, true, nil
-	case <-timer.C:
-		return m, false, nil
 	}
+	return m, ok, err
 }
 
 // live does one thing after the other until a time, and ends its session then.
@@ -196,17 +226,19 @@ func (c *stranger) act() error {
 	switch k := c.rng.IntN(100); {
 	case k < 30 && len(c.locks) < 2:
 		return c.ask()
-	case k < 50:
+	case k < 42:
 		return c.releaseOne()
-	case k < 60:
+	case k < 58:
+		return c.changeOne()
+	case k < 62:
 		return c.send(&request{}, `{"op":"renew","id":%d}`)
-	case k < 62: // it stops, as a machine does that has no time for it
+	case k < 64: // it stops, as a machine does that has no time for it
 		pause(time.Duration(c.rng.Int64N(int64(3 * c.ttl))))
 		c.believe()
-	case k < 66:
+	case k < 68:
 		c.hangUp()
 		pause(time.Duration(c.rng.Int64N(int64(c.ttl))))
-	case k < 68: // another connection takes the session over
+	case k < 70: // another connection takes the session over
 		old := c.conn
 		defer old.drop()
 		return c.connect()
@@ -372,18 +404,27 @@ func (c *stranger) welcome(m *said, sent oracle.Moment) error {
 	for _, r := range c.open {
 		c.post(r)
 	}
-	there := map[uint64]uint64{}
-	for _, l := range m.Locks {
-		there[l.Lock] = l.Token
-	}
 	for id, l := range c.locks {
-		token, ok := there[id]
-		if l.held && ok && token != l.Token {
-			return fmt.Errorf("%s: lock %d had token %d, and now %d", c.name, id, l.Token, token)
+		if err := l.compare(m, m.Event == c.event); err != nil {
+			return fmt.Errorf("%s: lock %d %w", c.name, id, err)
 		}
-		if l.held && !ok && l.released == 0 && m.Event == c.event {
-			return fmt.Errorf("%s: lock %d is lost, and no event says so", c.name, id)
-		}
+	}
+	return nil
+}
+
+// compare looks whether a welcome says of a lock that is held what was told before, and unless there are events to come, whether
+// it has it.
+func (l *lock) compare(m *said, all bool) error {
+	i := slices.IndexFunc(m.Locks, func(x listed) bool { return x.Lock == l.id })
+	switch token := l.tokenBefore(len(l.Changes)); {
+	case !l.held:
+	case i < 0 && all && l.released == 0:
+		return errors.New("is lost, and no event says so")
+	case i < 0:
+	case l.upgrade == nil && m.Locks[i].Token != token:
+		return fmt.Errorf("had token %d, and now %d", token, m.Locks[i].Token)
+	case l.Slots != nil && !slices.Equal(m.Locks[i].Slots, l.Slots):
+		return fmt.Errorf("had the slots %v, and now %v", l.Slots, m.Locks[i].Slots)
 	}
 	return nil
 }
@@ -391,6 +432,7 @@ func (c *stranger) welcome(m *said, sent oracle.Moment) error {
 // lose is the end of the session, and of all that it had.
 func (c *stranger) lose(now oracle.Moment) {
 	for _, l := range c.locks {
+		l.loseChanges()
 		c.over(l, max(l.believed, c.promised(l)), now)
 	}
 	c.session, c.secret, c.event, c.lastID, c.open = "", "", 0, 0, nil
@@ -430,6 +472,7 @@ func (c *stranger) promised(l *lock) oracle.Moment {
 // over notes the end of a lock.
 func (c *stranger) over(l *lock, ended, gone oracle.Moment) {
 	l.Ended, l.Gone = max(ended, l.Asked), gone
+	l.endChanges()
 	c.note("lock %d ended between %v and %v", l.id, time.Duration(l.Ended), time.Duration(l.Gone))
 	c.history = append(c.history, l.Record)
 	delete(c.locks, l.id)
@@ -481,6 +524,8 @@ func (c *stranger) happened(l *lock, m *said, now oracle.Moment) error {
 		c.over(l, l.Asked+oracle.Moment(l.wait), now)
 	case "expired":
 		c.over(l, max(l.believed, c.promised(l)), now)
+	case "upgraded", "upgrade_timeout":
+		return l.upgradeHappened(m, now)
 	default:
 		return errors.New("an event that there isn't")
 	}
@@ -488,7 +533,7 @@ func (c *stranger) happened(l *lock, m *said, now oracle.Moment) error {
 }
 
 func (c *stranger) acquired(l *lock, m *said, now, counted oracle.Moment) {
-	l.held, l.Token, l.Told = true, m.Token, now
+	l.held, l.Token, l.Told, l.Slots = true, m.Token, now, m.Slots
 	l.leased, l.left = counted, time.Duration(m.Lease)*time.Millisecond
 }
 
@@ -519,6 +564,11 @@ func (c *stranger) answered(m *said, now oracle.Moment) error {
 			return errors.New("a release is answered in another way")
 		}
 		c.over(l, l.released, now)
+	case r.changes != nil:
+		if c.locks[r.changes.id] != r.changes {
+			return nil // an event that came first has told its end
+		}
+		return r.changes.changeAnswered(r, m, now)
 	case r.renews != nil && m.State == "renewed":
 		r.renews.leased, r.renews.left = r.last, time.Duration(m.Lease)*time.Millisecond
 	case m.State != "renewed" && m.State != "bye" && m.State != "expired" && m.State != "released":
@@ -537,10 +587,18 @@ func (c *stranger) settled(r *request, m *said, now oracle.Moment) error {
 	if !known {
 		l.Answered = now
 	}
+	if m.Error == "other_limit" {
+		l.Answer = Misfit
+		c.over(l, l.Asked, now)
+		return nil
+	}
 	switch m.State {
 	case "acquired":
 		if r.times == 1 && !known {
 			l.Answer = Granted
+			if len(m.Slots) != l.permits() {
+				return errors.New("not a slot for each permit")
+			}
 		}
 		if !l.held {
 			c.acquired(l, m, now, r.last)
@@ -598,31 +656,21 @@ func (c *stranger) finish() (bool, error) {
 	return true, nil
 }
 
-// segments of the paths that clients lock.
-var tree = [][]string{{"a"}, {"a", "x"}, {"a", "y"}, {"b"}, {"b", "x"}, {"c"}, {}}
-
-// draw draws what to lock.
-func draw(rng *rand.Rand) (rs []oracle.Resource) {
-	for range 1 + rng.IntN(2) {
-		k := rng.IntN(len(tree))
-		if k == len(tree)-1 && rng.IntN(3) > 0 {
-			k = 0 // all of it, but not often
-		}
-		rs = append(rs, oracle.Resource{Write: rng.IntN(2) == 0, Path: tree[k]})
-	}
-	return rs
-}
-
 // text is resources as JSON.
 func text(rs []oracle.Resource) string {
 	type resource struct {
-		Type string   `json:"type"`
-		Path []string `json:"path"`
+		Type   string   `json:"type"`
+		Path   []string `json:"path"`
+		Limit  uint32   `json:"limit,omitempty"`
+		Weight uint32   `json:"weight,omitempty"`
 	}
 	all := make([]resource, len(rs))
 	for i, r := range rs {
-		all[i] = resource{"read", r.Path}
-		if r.Write {
+		all[i] = resource{"read", r.Path, r.Limit, r.Weight}
+		switch {
+		case r.Limit != 0:
+			all[i].Type = "permit"
+		case r.Write:
 			all[i].Type = "write"
 		}
 	}

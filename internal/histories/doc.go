@@ -1,4 +1,4 @@
-// Package histories judges what many clients of version 2 saw, whose connections were bad: is there an order
+// Package histories judges what many clients of both versions saw, whose connections were bad: is there an order
 // of all that happened, each thing within the time in which it must have happened, that a lock service without
 // concurrency could have gone through? If there is none, something was granted that others held, or believed
 // to hold; or out of turn; or with a token that is too low.
@@ -7,15 +7,26 @@
 //
 // A Record is one request for a lock as its client saw it: when it was asked for and answered, granted, and when
 // it ended, the latter two as times between which it must have happened. A client that believes by its
-// own clock that it still holds a lock puts the end behind that. A ghost is a request that nobody knows the
-// answer to, as its session was lost first: it may have stood in others' way, or not.
+// own clock that it still holds a lock puts the end behind that. A Change is an upgrade or a downgrade of a lock. A
+// ghost is a request that nobody knows the answer to, as its session or its connection was lost first: it may have stood in
+// others' way, or not. A change can be such a one, too.
 //
-// The model is the queue of a namespace: requests in the order in which they came, of which each is granted as
-// soon as no earlier one that is still there conflicts with it. Tokens increase in that order.
+// The model is the queue of a namespace, by the rules of docs/PROTOCOL.md, and by them alone: requests in the order in
+// which they came, of which each is granted as soon as no earlier one that is still there conflicts with it, nor one
+// that is granted, and as its permits have room behind those that came before. Permits have slots that nobody else has.
+// An upgrade comes true as soon as nobody has what it conflicts with, and until then nobody gets that. Tokens
+// increase in the order of the queue; upgrades, and those that they pass, have new ones, above all before.
+//
+// # How it searches
+//
+// First without ghosts, as an order without them is one with them, too: each may have been over at once. Where there is
+// none, the ghosts that can explain what couldn't happen there are brought in, one after the other. Only when all
+// are, there is no order. So a history is decided in milliseconds as a rule, though it has dozens of ghosts.
 //
 // # What it doesn't judge
 //
-// Whether everybody is served in the end: clients that wait for ever do not finish. Upgrades and permits.
+// Whether everybody is served in the end: clients that wait for ever do not finish. Which slot one gets of those that are
+// free. Whether an upgrade that was refused as a deadlock would have been one.
 //
 // The clients, and the wire that cuts, delays, repeats and falls silent, are in the tests.
 package histories

@@ -27,7 +27,8 @@ const (
 	worlds    = 4 // namespaces, each with a history of its own
 	strangers = 4 // in each
 	regulars  = 2
-	judgement = 15 * time.Second // for one history
+	elders    = 1
+	judgement = time.Minute // for one history
 )
 
 // TestHistoriesOverBadConnections has clients lock over connections that are cut, late, silent and repeated, and
@@ -42,10 +43,11 @@ func TestHistoriesOverBadConnections(t *testing.T) {
 		all.Go(func() {
 			n := &namespace{t: t, server: address, wire: w, name: fmt.Sprint("n", k), seed: seed + uint64(k)}
 			n.run()
+			began := time.Now()
 			if err := Check(n.history(), judgement); err != nil {
 				t.Errorf("namespace %s: %v\n%s", n.name, err, n.trace())
 			}
-			t.Log(n.summary())
+			t.Log(n.summary() + fmt.Sprintf("; judged in %v", time.Since(began).Round(time.Millisecond)))
 		})
 	}
 	all.Wait()
@@ -126,26 +128,16 @@ type namespace struct {
 
 	strangers []*stranger
 	regulars  []*regular
+	elders    []*elder
 }
 
 // run has all clients live for a while, and waits until the server knows none of them any more.
 func (n *namespace) run() {
-	address := "ws://" + n.wire.listener.Addr().String() + "/v2?namespace=" + n.name
+	address := "ws://" + n.wire.listener.Addr().String()
 	until := time.Now().Add(*length)
 	var all sync.WaitGroup
-	for k := range strangers + regulars {
-		rng := rand.New(rand.NewPCG(n.seed, uint64(k)))
-		var live func(time.Time) error
-		if k < strangers {
-			c := &stranger{
-				name: fmt.Sprintf("%s/stranger%d", n.name, k), address: address, rng: rng, locks: map[uint64]*lock{},
-				ttl: time.Duration(300+rng.IntN(900)) * time.Millisecond,
-			}
-			n.strangers, live = append(n.strangers, c), c.live
-		} else {
-			p := &regular{name: fmt.Sprintf("%s/regular%d", n.name, k), address: address, rng: rng, ttl: time.Second}
-			n.regulars, live = append(n.regulars, p), p.live
-		}
+	for k := range strangers + regulars + elders {
+		live := n.client(k, address)
 		all.Go(func() {
 			if err := live(until); err != nil {
 				n.t.Error(err)
@@ -158,6 +150,33 @@ func (n *namespace) run() {
 	for _, p := range n.regulars {
 		p.paid(now)
 	}
+	for _, c := range n.elders {
+		c.paid(now)
+	}
+}
+
+// client makes a client, and gives what it does.
+func (n *namespace) client(k int, address string) (live func(time.Time) error) {
+	rng := rand.New(rand.NewPCG(n.seed, uint64(k)))
+	now := address + "/v2?namespace=" + n.name
+	switch {
+	case k < strangers:
+		c := &stranger{
+			name: fmt.Sprintf("%s/stranger%d", n.name, k), address: now, rng: rng, locks: map[uint64]*lock{},
+			ttl: time.Duration(300+rng.IntN(900)) * time.Millisecond,
+		}
+		n.strangers = append(n.strangers, c)
+		return c.live
+	case k < strangers+regulars:
+		p := &regular{name: fmt.Sprintf("%s/regular%d", n.name, k), address: now, rng: rng, ttl: time.Second}
+		n.regulars = append(n.regulars, p)
+		return p.live
+	}
+	c := &elder{name: fmt.Sprintf("%s/elder%d", n.name, k), rng: rng, abandon: time.Duration(100+rng.IntN(500)) * time.Millisecond}
+	c.witness = &witness{address: "ws://" + n.server + "/v2?namespace=" + n.name}
+	c.address = fmt.Sprintf("%s/v1?namespace=%s&abandon-timeout-ms=%d", address, n.name, c.abandon.Milliseconds())
+	n.elders = append(n.elders, c)
+	return c.live
 }
 
 // awaitEmpty waits until nobody uses the namespace.
@@ -189,13 +208,19 @@ func (n *namespace) history() (all []*Record) {
 	for _, p := range n.regulars {
 		all = append(all, p.history...)
 	}
+	for _, c := range n.elders {
+		all = append(all, c.history...)
+	}
 	return all
 }
 
-// trace is all that strangers sent and received, in order.
+// trace is all that strangers and elders sent and received, in order.
 func (n *namespace) trace() string {
 	var all []string
 	for _, c := range n.strangers {
+		all = append(all, c.trace...)
+	}
+	for _, c := range n.elders {
 		all = append(all, c.trace...)
 	}
 	slices.Sort(all)
@@ -211,11 +236,25 @@ func (n *namespace) summary() string {
 		got, lost = got+p.got, lost+p.lost
 	}
 	all := n.history()
+	permits, ups, downs, old := 0, 0, 0, 0
 	for _, r := range all {
 		if r.Token != 0 {
 			granted++
+			permits += r.permits()
+		}
+		if r.Number != 0 {
+			old++
+		}
+		for _, c := range r.Changes {
+			switch {
+			case c.Token != 0:
+				ups++
+			case c.Down && c.Answered != 0:
+				downs++
+			}
 		}
 	}
-	return fmt.Sprintf("namespace %s: %d requests, %d granted; strangers had %d sessions and %d resumes; regulars got %d locks and lost %d",
-		n.name, len(all), granted, lives, resumes, got, lost)
+	return fmt.Sprintf("namespace %s: %d requests, %d granted, %d of version 1; %d permits, %d upgrades, %d downgrades; "+
+		"strangers had %d sessions and %d resumes; regulars got %d locks and lost %d",
+		n.name, len(all), granted, old, permits, ups, downs, lives, resumes, got, lost)
 }

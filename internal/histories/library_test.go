@@ -52,8 +52,13 @@ func (p *regular) lock() error {
 	rs := draw(p.rng)
 	items := make([]client.Item, len(rs))
 	for i, r := range rs {
-		if items[i] = client.Read(r.Path...); r.Write {
+		switch {
+		case r.Limit != 0:
+			items[i] = client.Permit(r.Limit, r.Path...).Weighing(r.Weight)
+		case r.Write:
 			items[i] = client.Write(r.Path...)
+		default:
+			items[i] = client.Read(r.Path...)
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(50+p.rng.IntN(700))*time.Millisecond)
@@ -67,18 +72,49 @@ func (p *regular) lock() error {
 	}
 	if err != nil {
 		r.Ended = r.Asked
-		p.owe(r)
+		if p.c.Session() != session || !p.refused(r, err, now) {
+			p.owe(r)
+		}
+		p.settle()
 		_, unavailable := errors.AsType[*client.UnavailableError](err)
 		_, deadlock := errors.AsType[*client.DeadlockError](err)
-		if unavailable || deadlock || errors.Is(err, context.DeadlineExceeded) {
+		if unavailable || deadlock || refusedFor(err, "other_limit") || errors.Is(err, context.DeadlineExceeded) {
 			return nil
 		}
 		return err
 	}
 	p.got++
-	r.Answered, r.Told, r.Token, r.Ended = now, now, l.Token(), now
+	r.Answered, r.Told, r.Token, r.Slots, r.Ended = now, now, l.Token(), l.Slots(), now
 	p.hold(l, r)
 	return nil
+}
+
+// refused notes what the server has said of a request that wasn't granted, if it did.
+func (p *regular) refused(r *Record, err error, now oracle.Moment) bool {
+	unavailable, ok := errors.AsType[*client.UnavailableError](err)
+	_, deadlock := errors.AsType[*client.DeadlockError](err)
+	switch {
+	case ok && unavailable.State == "timeout":
+		r.Waiting, r.Gone = true, now
+	case deadlock:
+		r.Answer = Refused
+	case refusedFor(err, "other_limit"):
+		r.Answer = Misfit
+	default:
+		return false
+	}
+	r.Answered = now
+	p.history = append(p.history, r)
+	return true
+}
+
+// settle asks for anything, to learn that what was asked for before is over.
+func (p *regular) settle() {
+	ctx, cancel := context.WithTimeout(context.Background(), p.ttl/4)
+	defer cancel()
+	if _, _, err := p.c.Inspect(ctx, []string{"a"}, 1, ""); err == nil {
+		p.paid(oracle.Now())
+	}
 }
 
 // hold holds a lock for a while. It believes in it as long as its context hasn't ended and there is time left,
@@ -96,6 +132,9 @@ func (p *regular) hold(l *client.Lock, r *Record) {
 			return
 		}
 		r.Ended = now
+		if p.rng.IntN(40) == 0 {
+			p.change(l, r)
+		}
 		pause(time.Duration(1+p.rng.IntN(5)) * time.Millisecond)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), p.ttl)
@@ -107,6 +146,44 @@ func (p *regular) hold(l *client.Lock, r *Record) {
 	r.Gone = oracle.Now()
 	p.history = append(p.history, r)
 	p.paid(r.Gone)
+}
+
+// change upgrades or downgrades a lock. Behind one of which it doesn't know what became there is no other.
+func (p *regular) change(l *client.Lock, r *Record) {
+	if n := len(r.Changes); n == changesMax || n > 0 && r.Changes[n-1].Answered == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(20+p.rng.IntN(200))*time.Millisecond)
+	defer cancel()
+	c := &Change{Asked: oracle.Now(), Down: p.rng.IntN(3) == 0}
+	r.Changes = append(r.Changes, c)
+	if c.Down {
+		if l.Downgrade(ctx) == nil {
+			c.Answered = oracle.Now()
+		}
+		return
+	}
+	err := l.Upgrade(ctx)
+	now := oracle.Now()
+	_, deadlock := errors.AsType[*client.DeadlockError](err)
+	switch {
+	case err == nil:
+		c.Answered, c.Token, c.Told = now, l.Token(), now
+	case deadlock:
+		r.Changes = r.Changes[:len(r.Changes)-1]
+	case refusedFor(err, "upgrade_conflict"):
+		c.Answered, c.Answer = now, Overlaps
+	default: // it may have been taken back, or downgraded again
+		_, c.Waiting = errors.AsType[*client.UnavailableError](err)
+		c.Ended = c.Asked
+		r.Changes = append(r.Changes, &Change{Down: true, Asked: c.Asked})
+	}
+}
+
+// refusedFor says whether the server has refused something with this code.
+func refusedFor(err error, code string) bool {
+	refused, ok := errors.AsType[*client.RefusedError](err)
+	return ok && refused.Code == code
 }
 
 // owe keeps a record until its end is known: requests are answered in order, so that it is when a later one has

@@ -198,8 +198,8 @@ func (l *link) pieces(rng *rand.Rand, to net.Conn, b []byte) bool {
 
 // repeat connects once more and says what the client has said so far, upgrade and hello, as if it came twice.
 func (l *link) repeat(rng *rand.Rand, said [][]byte) {
-	if l.w.calm || rng.IntN(2) != 0 {
-		return
+	if l.w.calm || rng.IntN(2) != 0 || !bytes.HasPrefix(said[0], []byte("GET /v2")) {
+		return // in version 1 that would be a request of somebody else
 	}
 	l.w.faults[faultRepeat].Add(1)
 	late, stays := time.Duration(rng.IntN(200))*time.Millisecond, time.Duration(rng.IntN(300))*time.Millisecond

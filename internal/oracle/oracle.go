@@ -34,10 +34,13 @@ const (
 	Dropped         // the client went: closing, by a reset, or without a word
 )
 
-// Resource is one thing that a request wants.
+// Resource is one thing that a request wants: to read a path, to write it, or a permit of it. Judge and Owed take
+// permits for reads, and nothing else.
 type Resource struct {
-	Write bool
-	Path  []string
+	Write  bool
+	Path   []string
+	Limit  uint32 // of a permit; zero: it is none
+	Weight uint32 // of a permit
 }
 
 // Record is one request as its client saw it. Its moments are taken so that what the client claims
@@ -68,7 +71,10 @@ func Text(rs []Resource) string {
 	var all []string
 	for _, r := range rs {
 		text := "read /"
-		if r.Write {
+		switch {
+		case r.Limit != 0:
+			text = fmt.Sprintf("permit %d of %d /", r.Weight, r.Limit)
+		case r.Write:
 			text = "write /"
 		}
 		for i, seg := range r.Path {

@@ -6,8 +6,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func write(path ...string) Resource { return Resource{true, path} }
-func read(path ...string) Resource  { return Resource{false, path} }
+func write(path ...string) Resource { return Resource{Write: true, Path: path} }
+func read(path ...string) Resource  { return Resource{Path: path} }
 
 // What the oracle says of histories made by hand: it must see each fault and invent none.
 func TestOracle(t *testing.T) {
@@ -95,5 +95,6 @@ func TestOracleKnowsWhoIsOwed(t *testing.T) {
 }
 
 func TestText(t *testing.T) {
+	require.Equal(t, `permit 2 of 3 /a`, Text([]Resource{{Path: []string{"a"}, Limit: 3, Weight: 2}}))
 	require.Equal(t, `write /, read /a/""/"b/c"/é/"\n"`, Text([]Resource{write(), read("a", "", "b/c", "é", "\n")}))
 }
