@@ -22,6 +22,8 @@ type elder struct {
 	rng     *rand.Rand
 	abandon time.Duration
 
+	believes bool // in locks whose time is over: a fault that has to be found
+
 	conn     *conn
 	current  *Record       // nil: it has none and asks for none
 	released oracle.Moment // when its release was sent; zero: it wasn't
@@ -108,9 +110,11 @@ func (c *elder) note(format string, args ...any) {
 
 // believe notes whether the client thinks that it has its lock, as it would before it does something with it.
 func (c *elder) believe() {
-	c.heard = max(c.heard, oracle.Moment(c.conn.ponged.Load()))
+	if c.conn != nil {
+		c.heard = max(c.heard, oracle.Moment(c.conn.ponged.Load()))
+	}
 	now := oracle.Now()
-	if r := c.current; r != nil && r.Token != 0 && c.released == 0 && now < c.until()*98/100+c.since()*2/100 {
+	if r := c.current; r != nil && r.Token != 0 && c.released == 0 && (c.believes || now < c.until()*98/100+c.since()*2/100) {
 		r.Ended = now
 	}
 }
@@ -171,8 +175,8 @@ func (c *elder) take(text string) error {
 
 // hangUp ends the connection. A lock is left behind for the abandon timeout, a request leaves the queue.
 func (c *elder) hangUp() {
+	c.believe()
 	if c.conn != nil {
-		c.believe()
 		c.conn.drop()
 		c.conn = nil
 	}

@@ -78,13 +78,14 @@ func (p *regular) lock() error {
 		p.settle()
 		_, unavailable := errors.AsType[*client.UnavailableError](err)
 		_, deadlock := errors.AsType[*client.DeadlockError](err)
-		if unavailable || deadlock || refusedFor(err, "other_limit") || errors.Is(err, context.DeadlineExceeded) {
+		if unavailable || deadlock || refusedFor(err, "other_limit") || errors.Is(err, context.DeadlineExceeded) ||
+			errors.Is(err, client.ErrDeadline) {
 			return nil
 		}
 		return err
 	}
 	p.got++
-	r.Answered, r.Told, r.Token, r.Slots, r.Ended = now, now, l.Token(), l.Slots(), now
+	r.Answered, r.Told, r.Token, r.Slots, r.Ended = now, now, l.Token(), l.Slots(), r.Asked
 	p.hold(l, r)
 	return nil
 }

@@ -57,6 +57,9 @@ func newWire(t testing.TB, target string, seed uint64, calm bool) *wire {
 	return w
 }
 
+// address is where clients connect to.
+func (w *wire) address() string { return "ws://" + w.listener.Addr().String() }
+
 func (w *wire) accept() {
 	for n := uint64(1); ; n++ {
 		near, err := w.listener.Accept()
