@@ -15,7 +15,8 @@
 //   - When the mark can't be raised, ids up to it go on and those beyond it are refused: no answer
 //     is better than a fencing token that was given before.
 //   - Covers(ttl) is true only if a process that finds the directory after a crash waits for ttl at least: Owed is
-//     as long there. What a process has found it hands on to the next one, unless Settle says better.
+//     as long there. What a process has found it hands on to the next one, until that time is over, or Settle says
+//     better.
 //
 // All methods may be called from anywhere at any time. The package doesn't choose ids and doesn't keep
 // them apart by namespace: one mark serves the whole server, and each namespace counts up from a
@@ -75,9 +76,10 @@ type Fence struct {
 	asking []func()   // to be called after the next attempt to write
 	ended  bool       // there is none to come
 
-	ask     chan struct{} // holds one token: somebody needs a block, or longer sessions
-	stop    chan struct{} // closed by Close
-	done    chan struct{} // closed when run has returned and the lock is given up
+	ask     chan struct{}             // holds one token: somebody needs a block, or longer sessions
+	calm    chan func() time.Duration // holds one: see Relax
+	stop    chan struct{}             // closed by Close
+	done    chan struct{}             // closed when run has returned and the lock is given up
 	close   sync.Once
 	settled atomic.Int64 // what is left to be waited for once this process has ended; below zero: nobody has said
 	last    error        // of settling; good once done is closed
@@ -123,7 +125,7 @@ func open(dir string, block uint64, log *slog.Logger, disk disk) (*Fence, error)
 	}
 	f := &Fence{
 		dir: dir, block: block, half: block/2 + block%2, disk: disk, lock: lock, log: log,
-		ask: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
+		ask: make(chan struct{}, 1), calm: make(chan func() time.Duration, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	if err := f.begin(); err != nil {
 		return nil, errors.Join(err, lock.Close())
@@ -259,6 +261,33 @@ func (f *Fence) asked() (asking []func()) {
 	return asking
 }
 
+// Relax has sessions covered that are as long as longest says and no longer, in the background, so that the next
+// process needn't wait for those of long ago. A session must count in longest before it is asked whether it is
+// covered. longest is called twice, by the goroutine that writes.
+func (f *Fence) Relax(longest func() time.Duration) {
+	select {
+	case f.calm <- longest:
+	default: // one is on its way, or this is no fence with a disk
+	}
+}
+
+// relax covers less. From the moment at which it says so nobody begins a longer session, and who did so just before
+// counts by then. When the disk fails the next process waits for too long.
+func (f *Fence) relax(longest func() time.Duration) {
+	was := f.sessions.Load()
+	least := inMilliseconds(max(longest(), f.Owed()))
+	if least >= was {
+		return
+	}
+	f.longest.Store(least) // who asks for more at this moment will ask again
+	f.sessions.Store(least)
+	if inMilliseconds(longest()) > least {
+		f.sessions.Store(was)
+		return
+	}
+	_ = f.write(mark{ids: f.mark.Load(), sessions: least})
+}
+
 // Settle says that this process has ended all its sessions, and for how much longer clients of it, or of
 // processes before it, may believe that they hold something. Close writes it. Nothing is to be covered any more.
 func (f *Fence) Settle(owed time.Duration) { f.settled.Store(inMilliseconds(owed)) }
@@ -297,6 +326,9 @@ func (f *Fence) serve() {
 		select {
 		case <-f.stop:
 			return
+		case longest := <-f.calm:
+			f.relax(longest)
+			continue
 		case <-f.ask:
 		}
 		if !f.reserveAtLast() {

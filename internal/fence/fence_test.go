@@ -295,6 +295,7 @@ func inDir(t *testing.T, test func(t *testing.T, d *simDisk, open func() *Fence)
 		test(t, d, func() *Fence {
 			f, err := open(simDir, 100, nil, d)
 			require.NoError(t, err)
+			t.Cleanup(func() { f.Close() }) // if the test hasn't
 			return f
 		})
 	})
@@ -406,6 +407,87 @@ func TestWhoAsksIsAnswered(t *testing.T) {
 		require.Equal(t, 5, answers)
 		require.False(t, f.Covers(time.Hour))
 	})
+}
+
+func TestLessIsCoveredWhenLongSessionsAreOver(t *testing.T) {
+	inDir(t, func(t *testing.T, d *simDisk, open func() *Fence) {
+		f := open()
+		require.True(t, cover(f, time.Hour))
+		longest := time.Hour
+		relax := func() {
+			f.Relax(func() time.Duration { return longest })
+			synctest.Wait()
+		}
+		relax()
+		require.True(t, f.Covers(time.Hour))
+		longest = time.Minute
+		relax()
+		require.True(t, f.Covers(time.Minute))
+		require.False(t, f.Covers(time.Minute+1))
+		before := d.stepsSoFar()
+		relax()
+		require.Equal(t, before, d.stepsSoFar(), "there is nothing to be written")
+		require.NoError(t, f.Close())
+
+		f = open()
+		require.Equal(t, time.Minute, f.Owed())
+		longest = time.Second
+		<-time.After(20 * time.Second)
+		relax()
+		require.True(t, f.Covers(40*time.Second), "sessions of before may live, and if it is killed the next process must wait")
+		require.False(t, f.Covers(40*time.Second+1))
+		<-time.After(time.Minute)
+		relax()
+		require.False(t, f.Covers(time.Second+1))
+		require.True(t, cover(f, time.Minute), "and it goes up again")
+		require.NoError(t, f.Close())
+		require.Equal(t, time.Minute, open().Owed())
+	})
+}
+
+// TestASessionThatBeginsWhileLessIsCoveredIsCovered: it has counted before it asked.
+func TestASessionThatBeginsWhileLessIsCoveredIsCovered(t *testing.T) {
+	inDir(t, func(t *testing.T, d *simDisk, open func() *Fence) {
+		f := open()
+		require.True(t, cover(f, time.Hour))
+		calls, before := 0, d.stepsSoFar()
+		f.Relax(func() time.Duration {
+			if calls++; calls == 1 {
+				return time.Minute
+			}
+			return time.Hour // which is here by now
+		})
+		synctest.Wait()
+		require.Equal(t, 2, calls)
+		require.True(t, f.Covers(time.Hour))
+		require.Equal(t, before, d.stepsSoFar())
+		require.NoError(t, f.Close())
+		require.Equal(t, time.Hour, open().Owed())
+	})
+}
+
+// TestADiskThatFailsWhileLessIsCoveredMayKnowOfMore, and no session begins that it doesn't know of.
+func TestADiskThatFailsWhileLessIsCoveredMayKnowOfMore(t *testing.T) {
+	for what := failsBefore; what <= failsAfter; what++ {
+		inDir(t, func(t *testing.T, d *simDisk, open func() *Fence) {
+			f := open()
+			require.True(t, cover(f, time.Hour))
+			d.setFault(func(_ int, op string) outcome {
+				if op == "syncdir" {
+					return what
+				}
+				return works
+			})
+			f.Relax(func() time.Duration { return time.Minute })
+			synctest.Wait()
+			require.False(t, f.Covers(time.Minute+1), "the disk may say so")
+			require.NoError(t, f.Err(), "ids go on")
+			d.setFault(nil)
+			require.True(t, cover(f, 2*time.Minute))
+			require.NoError(t, f.Close())
+			require.Equal(t, 2*time.Minute, open().Owed())
+		})
+	}
 }
 
 func TestWhatCannotBeSettledIsSaid(t *testing.T) {

@@ -23,8 +23,8 @@ func inGrace(t *testing.T, set Settings, test func(t *testing.T, n *fakeNet)) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeOf(Options{Settings: set, Grace: graceTime})
 		n.run()
+		t.Cleanup(func() { require.NoError(t, n.s.Close()) })
 		test(t, n)
-		require.NoError(t, n.s.Close())
 	})
 }
 

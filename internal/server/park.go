@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/binary"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/locktopus-project/locktopus/v2/internal/wire"
@@ -44,24 +45,23 @@ func (p *parked) next() (msg []byte, ok bool) {
 }
 
 // uncovered is the error of a hello that has to wait for the disk.
-type uncovered struct{ ttl time.Duration }
+type uncovered struct{ span time.Duration } // what is to be covered
 
 func (u *uncovered) Error() string {
-	return fmt.Sprintf("server: sessions of %v are not covered", u.ttl)
+	return fmt.Sprintf("server: sessions of %v are not covered", u.span)
 }
 
 var errUncovered = &refusal{codeTryLater, "the server cannot note on its disk how long this session may live, as it must before it begins one; try again later"}
 
 // park has a hello wait until its session is covered, unless it is known that this will take long.
-func (w *worker) park(c wsnet.Conn, sess *connection, h *wire.V2Greeting, ttl time.Duration) {
+func (w *worker) park(c wsnet.Conn, sess *connection, h *wire.V2Greeting, span time.Duration) {
 	if w.s.fence.Err() != nil {
 		w.failUncovered(c, sess)
 		return
 	}
 	sess.v2.parked = &parked{hello: wire.V2Greeting{Name: append([]byte(nil), h.Name...), TTLMS: h.TTLMS}}
-	set := &w.s.settings.Load().Sessions
 	id := c.ID()
-	w.s.fence.Cover(stepOf(ttl, set.TTLDefault, set.TTLMax), func() { w.s.net.Post(id, tokenCovered) })
+	w.s.fence.Cover(span, func() { w.s.net.Post(id, tokenCovered) })
 }
 
 // stepOf is what is covered for sessions of a length, so that the disk is written a dozen times in a server's
@@ -72,6 +72,57 @@ func stepOf(ttl, first, most time.Duration) time.Duration {
 		step *= 2
 	}
 	return max(ttl, min(step, most))
+}
+
+// spans counts the sessions that live by what is covered for them.
+type spans struct {
+	over chan struct{} // holds one: all of a span are over
+
+	mu     sync.Mutex // guards counts
+	counts map[time.Duration]int
+}
+
+func newSpans() spans {
+	return spans{over: make(chan struct{}, 1), counts: map[time.Duration]int{}}
+}
+
+func (s *spans) add(span time.Duration, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.counts[span] += n; s.counts[span] > 0 {
+		return
+	}
+	delete(s.counts, span)
+	select {
+	case s.over <- struct{}{}:
+	default:
+	}
+}
+
+// longest is 0 if there is none.
+func (s *spans) longest() (longest time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for span := range s.counts {
+		longest = max(longest, span)
+	}
+	return longest
+}
+
+// relaxPause is how long others of its span may come when a session is over.
+const relaxPause = time.Minute
+
+// relax has no more covered than must be: one long session shall not make each start wait until the next orderly stop.
+func (s *Server) relax() {
+	longest := func() time.Duration { return max(s.spans.longest(), s.settings.Load().Sessions.TTLDefault) }
+	for s.pause(max(relaxPause, s.fence.Owed())) {
+		s.fence.Relax(longest)
+		select {
+		case <-s.stop:
+			return
+		case <-s.spans.over:
+		}
+	}
 }
 
 func (w *worker) failUncovered(c wsnet.Conn, sess *connection) {

@@ -23,9 +23,11 @@ func onDisk(t *testing.T, test func(t *testing.T, n *fakeNet, dir string)) {
 		require.NoError(t, err)
 		n := newFake(testSettings(), f)
 		n.run()
+		t.Cleanup(func() {
+			require.NoError(t, n.s.Close())
+			require.NoError(t, f.Close())
+		})
 		test(t, n, dir)
-		require.NoError(t, n.s.Close())
-		require.NoError(t, f.Close())
 	})
 }
 
@@ -148,6 +150,33 @@ func TestNoSessionBeginsThatTheDiskDoesNotKnowOf(t *testing.T) {
 		connect().greet(t, helloV2) // which was covered before
 		require.Equal(t, int64(1), n.s.living.Load())
 		require.Equal(t, 1, n.s.homes.from(again.w.connection(again).from))
+	})
+}
+
+// TestOneLongSessionDoesNotMakeEachStartWait: once it is over nobody waits for it.
+func TestOneLongSessionDoesNotMakeEachStartWait(t *testing.T) {
+	onDisk(t, func(t *testing.T, n *fakeNet, _ string) {
+		long, short := n.connectV2(t), n.connectV2(t)
+		long.say(`{"op":"hello","ttl_ms":3600000}`)
+		short.say(`{"op":"hello","ttl_ms":25000}`)
+		synctest.Wait()
+		n.deliver(0)
+		require.Len(t, long.heard(), 1)
+		require.Len(t, short.heard(), 1)
+		pass(relaxPause + time.Second)
+		require.True(t, n.s.fence.Covers(time.Hour))
+		long.say(`{"op":"bye","id":1}`)
+		short.drop()
+		pass(relaxPause - 10*time.Second)
+		n.connectV2(t).greet(t, `{"op":"hello","ttl_ms":20000}`)
+		pass(10 * time.Second)
+		require.False(t, n.s.fence.Covers(30*time.Second+1))
+		require.True(t, n.s.fence.Covers(30*time.Second), "there is one of them")
+		pass(relaxPause)
+		require.Zero(t, n.s.living.Load())
+		require.Empty(t, n.s.spans.counts)
+		require.True(t, n.s.fence.Covers(15*time.Second), "who comes next needn't wait")
+		require.False(t, n.s.fence.Covers(15*time.Second+1))
 	})
 }
 

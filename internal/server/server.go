@@ -93,6 +93,7 @@ type Server struct {
 	epoch     []byte        // this run of the server
 	living    atomic.Int64  // sessions of v2
 	homes     tally         // of those, by the addresses that they were begun from
+	spans     spans         // and by what is covered for them
 	drainEnd  atomic.Int64  // when clients are disconnected, in Unix nanoseconds
 	born      time.Time     // when the clock of sessions began
 	stop      chan struct{} // closed when the server ends
@@ -141,6 +142,7 @@ func newServer(o Options) *Server {
 	set := o.Settings
 	s.settings.Store(&set)
 	s.spaces = registry{byName: map[string]*namespace{}, floor: o.Fence.Start(), max: set.Namespaces, limits: set.Engine, space: set.Sessions}
+	s.spans = newSpans()
 	s.abandoned = newAbandoned(s.expire)
 	s.expiries = newSchedule(func(id wsnet.ConnID) { s.net.Post(id, tokenExpired) })
 	s.greetings = newSchedule(func(id wsnet.ConnID) { s.net.Post(id, tokenNoHello) })
@@ -158,6 +160,7 @@ func (s *Server) keepTime() {
 	s.work.Go(func() { s.expiries.run(s.stop) })
 	s.work.Go(func() { s.greetings.run(s.stop) })
 	s.work.Go(func() { s.ticks.run(s.stop) })
+	s.work.Go(s.relax)
 	if s.spaces.guard != nil {
 		s.work.Go(s.endGrace)
 	}

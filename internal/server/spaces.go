@@ -84,8 +84,9 @@ func (s *Server) finish(ns *namespace, fx *session.Effects) {
 	for _, id := range fx.Wake {
 		s.net.Post(wsnet.ConnID(id), tokenCollect)
 	}
-	for _, home := range fx.Left {
-		s.homes.add(origin(home), -1)
+	for _, l := range fx.Left {
+		s.homes.add(origin(l.Home), -1)
+		s.spans.add(time.Duration(l.Span), -1)
 	}
 	fx.Left = fx.Left[:0]
 	if behind {

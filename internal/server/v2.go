@@ -160,7 +160,7 @@ func (w *worker) enter(c wsnet.Conn, sess *connection, h *wire.V2Greeting) {
 		return
 	}
 	if u, waits := errors.AsType[*uncovered](err); waits {
-		w.park(c, sess, h, u.ttl)
+		w.park(c, sess, h, u.span)
 		return
 	}
 	no, ours := errors.AsType[*refusal](err)
@@ -200,19 +200,23 @@ func (w *worker) begin(c wsnet.Conn, sess *connection, h *wire.V2Greeting) error
 	ns := sess.ns
 	ns.mu.Lock()
 	w.s.spaceOf(ns)
-	if ttl := ns.space.Granted(h.TTLMS); !w.s.fence.Covers(ttl) {
-		ns.mu.Unlock()
-		w.s.homes.add(sess.from, -1)
-		return &uncovered{ttl}
-	}
+	ttl := ns.space.Granted(h.TTLMS)
+	span := stepOf(ttl, set.Sessions.TTLDefault, set.Sessions.TTLMax)
+	w.s.spans.add(span, 1) // before it is asked whether it is covered: see fence.Relax
 	var err error
-	sess.v2.session, err = ns.space.Open(w.s.now(), uint64(c.ID()), session.Hello{
-		ID: randomText(), Secret: []byte(randomText()), Principal: principalOf(sess), Remote: sess.v2.remote,
-		Name: h.Name, TTL: h.TTLMS, Home: uint64(sess.from),
-	}, &w.effects)
-	w.s.finish(ns, &w.effects)
+	if !w.s.fence.Covers(ttl) {
+		ns.mu.Unlock()
+		err = &uncovered{span}
+	} else {
+		sess.v2.session, err = ns.space.Open(w.s.now(), uint64(c.ID()), session.Hello{
+			ID: randomText(), Secret: []byte(randomText()), Principal: principalOf(sess), Remote: sess.v2.remote,
+			Name: h.Name, TTL: h.TTLMS, Home: uint64(sess.from), Span: int64(span),
+		}, &w.effects)
+		w.s.finish(ns, &w.effects)
+	}
 	if err != nil {
 		w.s.homes.add(sess.from, -1)
+		w.s.spans.add(span, -1)
 	}
 	return err
 }

@@ -27,7 +27,7 @@ type Effects struct {
 
 	Wake   []uint64       // attachments that are to call Collect; never the calling one
 	Grants []engine.Grant // of locks that aren't sessions'
-	Left   []uint64       // homes of sessions that are over
+	Left   []Leaver       // sessions that are over
 	More   bool           // there is work left over: call Tick soon, and let others have the mutex before
 
 	slots  []uint32
@@ -36,6 +36,12 @@ type Effects struct {
 	copies copies
 
 	handles []engine.Handle // of what is being told
+}
+
+// Leaver is what Hello said of a session that is over.
+type Leaver struct {
+	Home uint64
+	Span int64
 }
 
 // keptMessages is how many messages Effects keep memory for.

@@ -31,6 +31,7 @@ type Session struct {
 	born      int64
 	number    uint64 // in the order of their beginnings
 	home      uint64 // as Hello said
+	span      int64  // the same
 	slot      uint32
 	timer     uint32 // place in timers
 
@@ -93,7 +94,8 @@ type Hello struct {
 	Remote    netip.AddrPort // for people
 	Name      []byte         // of the client's own choice
 	TTL       int64          // asked for, in milliseconds; wire.V2None: not
-	Home      uint64         // the caller's mark, which comes back in Effects.Left; 0: none
+	Home      uint64         // the caller's mark, which comes back in Effects.Left
+	Span      int64          // another one
 }
 
 // ErrName refuses a name that is too long.
@@ -107,7 +109,7 @@ func (sp *Space) Open(now int64, attachment uint64, h Hello, fx *Effects) (*Sess
 	}
 	sp.born++
 	s := &Session{
-		id: h.ID, name: clean(append([]byte(nil), h.Name...)), principal: h.Principal, remote: h.Remote, number: sp.born, home: h.Home,
+		id: h.ID, name: clean(append([]byte(nil), h.Name...)), principal: h.Principal, remote: h.Remote, number: sp.born, home: h.Home, span: h.Span,
 		secret: sha256.Sum256(h.Secret), attachment: attachment, ttl: sp.limits.ttl(h.TTL),
 	}
 	if sp.byID == nil {
@@ -340,9 +342,7 @@ func (sp *Space) close(s *Session, l last) {
 	s.state, s.last = ending, l
 	sp.endWatches(s)
 	delete(sp.byID, s.id)
-	if s.home != 0 {
-		sp.fx.Left = append(sp.fx.Left, s.home)
-	}
+	sp.fx.Left = append(sp.fx.Left, Leaver{s.home, s.span})
 	sp.timers.set(timer{due: never, what: sessionRef | ref(s.slot)})
 	sp.ending = append(sp.ending, s)
 	sp.giveUp()
