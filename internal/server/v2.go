@@ -168,15 +168,15 @@ func (w *worker) enter(c wsnet.Conn, sess *connection, h *wire.V2Greeting) {
 		w.failV2(c, sess, &wire.V2Message{Error: wire.V2TryLater, Message: []byte(no.text)}, no.code)
 		return
 	}
-	code := wire.V2NoSession
+	m := &wire.V2Message{Error: wire.V2NoSession, Message: []byte(err.Error()), Epoch: w.s.epoch}
 	if !h.Resume {
-		code = wire.V2Limit
+		m.Error, m.Epoch = wire.V2Limit, nil
 	}
 	if sess.v2.tries++; sess.v2.tries == greetingsMax {
-		w.failV2(c, sess, &wire.V2Message{Error: code, Message: []byte(err.Error())}, codeFault)
+		w.failV2(c, sess, m, codeFault)
 		return
 	}
-	w.say(c, &wire.V2Message{Error: code, Message: []byte(err.Error())})
+	w.say(c, m)
 }
 
 var (

@@ -132,7 +132,7 @@ func TestV2FaultsEndTheConnection(t *testing.T) {
 		{"no sessions", []string{
 			`{"op":"hello","resume":{"session":"a","secret":"b"}}`, `{"op":"hello","resume":{"session":"a","secret":"b"}}`,
 			`{"op":"hello","resume":{"session":"a","secret":"b"}}`,
-		}, `{"error":"no_session"`, 3000},
+		}, `begin a new one","epoch":"`, 3000},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			n := newFake(testSettings(), nil)

@@ -208,6 +208,7 @@ func TestV2MessagesAreTheProtocols(t *testing.T) {
 		`{"id":11,"state":"listed","locks":[]}`:                                    {ID: 11, State: V2Listed},
 		`{"id":11,"state":"inspected","locks":[],"next":"57"}`:                     {ID: 11, State: V2Inspected, Next: 57},
 		`{"id":7,"error":"other_limit","message":"m","limit":3}`:                   {ID: 7, Error: V2OtherLimit, Message: []byte("m"), Limit: 3},
+		`{"error":"no_session","message":"m","epoch":"EP"}`:                        {Error: V2NoSession, Message: []byte("m"), Epoch: []byte("EP")},
 		`{"id":7,"error":"unavailable","blockers":[]}`:                             {ID: 7, Error: V2NotNow, Blockers: []V2Blocker{}},
 		`{"event":2,"lock":7,"state":"timeout","blockers":[]}`:                     {Event: 2, Lock: 7, State: V2Timeout, Blockers: []V2Blocker{}},
 		`{"event":1,"lock":7,"state":"acquired","token":"41"}`:                     {Event: 1, Lock: 7, State: V2Acquired, Token: 41},

@@ -64,6 +64,9 @@ func appendRest(dst []byte, start int, m *V2Message) []byte {
 		dst = appendText(append(dst, `,"message":`...), cutText(m.Message))
 	}
 	dst = appendUint(dst, start, `"limit":`, m.Limit)
+	if m.Epoch != nil {
+		dst = appendText(append(dst, `,"epoch":`...), m.Epoch)
+	}
 	switch {
 	case m.State == V2Listed:
 		dst = appendHeld(dst, m.Held)

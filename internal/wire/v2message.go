@@ -135,6 +135,7 @@ type V2Message struct {
 	Plugin  []byte // whose verdict it is
 	Code    int64  // its own
 	Limit   uint64 // V2OtherLimit: the one that is in force
+	Epoch   []byte // V2NoSession: of the server's run; nil: it isn't told
 
 	Token    uint64
 	Slots    []uint32
