@@ -9,14 +9,14 @@ import (
 // Wire carries bytes between clients and a server.
 type Wire struct {
 	listener net.Listener
-	target   string
 	work     sync.WaitGroup
 
-	mu    sync.Mutex // guards what follows
-	calm  *sync.Cond
-	held  bool // nothing passes
-	shut  bool // nobody connects
-	conns map[net.Conn]net.Conn
+	mu     sync.Mutex // guards what follows
+	target string
+	calm   *sync.Cond
+	held   bool // nothing passes
+	shut   bool // nobody connects
+	conns  map[net.Conn]net.Conn
 }
 
 // NewWire makes a wire to a server, which ends with the test.
@@ -48,7 +48,10 @@ func (w *Wire) accept() {
 		if err != nil {
 			return
 		}
-		far, err := net.Dial("tcp", w.target)
+		w.mu.Lock()
+		target := w.target
+		w.mu.Unlock()
+		far, err := net.Dial("tcp", target)
 		if err != nil {
 			_ = near.Close()
 			continue
@@ -88,6 +91,13 @@ func (w *Wire) copy(to, from net.Conn) {
 			return
 		}
 	}
+}
+
+// Lead has connections to come go to another server, as after a restart.
+func (w *Wire) Lead(target string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.target = target
 }
 
 // Cut ends all connections.
