@@ -126,6 +126,7 @@ func (c *Client) handle(l *link, text []byte) error {
 	switch {
 	case m.ID != 0:
 		l.answered = true
+		c.arrived = max(c.arrived, m.ID)
 		return c.answered(&m)
 	case m.Watch != 0:
 		c.watched(&m)
@@ -139,7 +140,7 @@ func (c *Client) handle(l *link, text []byte) error {
 			c.blame(&m)
 		case "shutdown":
 			c.link = nil
-			c.forgetSession(&LostError{State: "shutdown", Message: m.Message})
+			c.forget(&LostError{State: "shutdown", Message: m.Message})
 		}
 		return &RefusedError{Code: m.Error, Message: m.Message}
 	}
@@ -196,7 +197,7 @@ func (c *Client) happened(m *message) error {
 		return nil
 	}
 	if m.Event > c.event+1 {
-		return fmt.Errorf("the server's event %d follows %d", m.Event, c.event)
+		return c.mistrust(fmt.Sprintf("its event %d follows %d", m.Event, c.event))
 	}
 	c.event = m.Event
 	if l := c.locks[m.Lock]; l != nil {

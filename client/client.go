@@ -97,8 +97,10 @@ type Client struct {
 	session   string
 	secret    string
 	durable   bool
+	epoch     string // of the server's run
 	ttl       time.Duration
 	event     uint64           // the last one seen
+	arrived   uint64           // the highest id that the server has answered
 	lastID    uint64           // of requests
 	calls     []*call          // not answered, in the order of their ids
 	withdrawn int              // of them
@@ -218,6 +220,14 @@ func (c *Client) Durable() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.durable
+}
+
+// Epoch names the run of the server that the client has last been connected to: with another one the server was
+// restarted. See Durable, too.
+func (c *Client) Epoch() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.epoch
 }
 
 // TTL is the time to live that the server has granted.

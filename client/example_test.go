@@ -92,9 +92,9 @@ func ExampleOptions() {
 	c, err := client.Dial(context.Background(), address, options)
 	must(err)
 	defer c.Close()
-	fmt.Println(c.TTL(), c.Connected(), c.Session() != "", c.Durable())
+	fmt.Println(c.TTL(), c.Connected(), c.Session() != "", c.Epoch() != "", c.Durable())
 	// Output:
-	// 20s true true false
+	// 20s true true true false
 }
 
 func ExampleCheckAddress() {

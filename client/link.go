@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/coder/websocket"
@@ -79,15 +81,47 @@ func (c *Client) dialError(err error, response *http.Response) error {
 		if request, ok := errors.AsType[*url.Error](err); ok { // about http:// where the caller said ws://
 			err = request.Err
 		}
-		return fmt.Errorf("locktopus: cannot connect to %s: %w", c.server(), err)
+		return c.cannotConnect(c.otherProtocol(err))
 	}
-	said, _ := io.ReadAll(io.LimitReader(response.Body, 1024))
-	text := strings.TrimSpace(string(said))
 	code := fmt.Sprintf("http %d", response.StatusCode)
+	if strings.Contains(response.Header.Get("WWW-Authenticate"), `"`+adminRealm+`"`) {
+		return &RefusedError{Code: code, Message: fmt.Sprintf("%s is the listener for administrators (admin.listen): "+
+			"connect to the one for clients (server.listen)", c.server())}
+	}
 	if response.StatusCode == http.StatusUnauthorized || response.StatusCode == http.StatusForbidden {
 		code = "denied"
 	}
+	said, _ := io.ReadAll(io.LimitReader(response.Body, 1024))
+	text := strings.TrimSpace(string(said))
+	if kind := response.Header.Get("Content-Type"); text == "" || kind != "" && !strings.HasPrefix(kind, "text/plain") {
+		text = fmt.Sprintf("what answers at %s says %q, which a lock server wouldn't: is it the right address?", c.server(), response.Status)
+	}
 	return &RefusedError{Code: code, Message: text}
+}
+
+// adminRealm is what the listener for administrators calls itself to those without its token.
+const adminRealm = "locktopus-admin"
+
+// otherProtocol adds what is likely wrong when one side speaks TLS and the other doesn't.
+func (c *Client) otherProtocol(err error) error {
+	secure := strings.HasPrefix(c.url, "wss:")
+	_, noTLS := errors.AsType[tls.RecordHeaderError](err)
+	noTLS = noTLS || errors.Is(err, http.ErrSchemeMismatch)
+	// Two errors of net/http are known by their words alone: the latter is the beginning of an alert of TLS.
+	cut := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
+		strings.Contains(err.Error(), "server closed idle connection")
+	alert := strings.Contains(err.Error(), `malformed HTTP response "\x15\x03`)
+	switch {
+	case secure && noTLS:
+		return fmt.Errorf("it doesn't speak TLS there: is it ws:// instead of wss://? (%w)", err)
+	case secure && cut:
+		return fmt.Errorf("it has hung up before any TLS: is it ws:// instead of wss://? (%w)", err)
+	case !secure && alert:
+		return fmt.Errorf("it speaks TLS there: is it wss:// instead of ws://? (%w)", err)
+	case !secure && cut:
+		return fmt.Errorf("it has hung up without an answer: is it wss:// instead of ws://, or another server? (%w)", err)
+	}
+	return err
 }
 
 // server is where the server is, without what else the address says.
@@ -109,29 +143,32 @@ func (c *Client) greet(ctx context.Context, l *link, credentials map[string]stri
 		}
 		sent := c.now()
 		if err := l.socket.Write(ctx, websocket.MessageText, text); err != nil {
-			return fmt.Errorf("locktopus: cannot connect: %w", err)
+			return c.cannotConnect(err)
 		}
 		_, text, err = l.socket.Read(ctx)
 		if err != nil {
-			return fmt.Errorf("locktopus: cannot connect: %w", err)
+			return c.cannotConnect(err)
 		}
 		var m message
 		if err := json.Unmarshal(text, &m); err != nil {
-			return fmt.Errorf("locktopus: the server's welcome is not understood: %w", err)
+			return c.cannotConnect(fmt.Errorf("its welcome is not understood: %w", err))
 		}
 		switch {
 		case m.Op == "welcome":
-			c.welcome(l, &m, hello.Resume != nil, sent)
-			return nil
+			return c.welcome(l, &m, hello.Resume != nil, sent)
 		case m.Error == "no_session" && hello.Resume != nil:
-			c.forget(&LostError{State: "gone", Message: "the server doesn't know the session any more: it was restarted, or has not heard from it in time"})
+			c.gone(&m)
 		default:
 			if err := refusal(&m); err != nil {
 				return err
 			}
-			return errors.New("locktopus: the server's first message is no welcome")
+			return c.cannotConnect(errors.New("its first message is no welcome"))
 		}
 	}
+}
+
+func (c *Client) cannotConnect(err error) error {
+	return fmt.Errorf("locktopus: cannot connect to %s: %w", c.server(), err)
 }
 
 func (c *Client) hello(credentials map[string]string) *request {
@@ -144,17 +181,53 @@ func (c *Client) hello(credentials map[string]string) *request {
 	return r
 }
 
-// forget ends what there was of a session that is no more. Requests for locks that wait begin again in
-// the next one; other requests are about what is gone.
-func (c *Client) forget(cause error) {
+// gone takes up that the server doesn't know the session any more.
+func (c *Client) gone(m *message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.forgetSession(cause)
+	why := "the server has ended the session while it was not connected"
+	switch {
+	case m.Epoch == "":
+		why = "the server doesn't know the session any more: it was restarted, or has not heard from it in time"
+	case m.Epoch != c.epoch:
+		why = "the server was restarted"
+	case c.now()-c.heard >= c.ttl-c.ttl/50:
+		why = fmt.Sprintf("the server has not heard from the session in time (%v)", c.ttl)
+	}
+	c.forget(&LostError{State: "gone", Message: why})
 }
 
-// forgetSession is forget with c.mu held.
-func (c *Client) forgetSession(cause error) {
-	c.session, c.secret, c.event, c.lastID = "", "", 0, 0
+// contradiction is in what the welcome back to a session can't be true beside what the server has said before; "": in
+// nothing. c.mu is held.
+func (c *Client) contradiction(m *message) string {
+	switch {
+	case m.Session != c.session:
+		return "it goes on with another session than the client's"
+	case m.Epoch != c.epoch:
+		return "it was restarted, and a restart ends all sessions"
+	case m.Event < c.event:
+		return fmt.Sprintf("its last event is %d, and it has told %d already", m.Event, c.event)
+	case m.FirstEvent > m.Event+1:
+		return fmt.Sprintf("its first event is %d, and its last one %d", m.FirstEvent, m.Event)
+	case m.LastID < c.arrived:
+		return fmt.Sprintf("request %d is the last that it knows, and it has answered %d already", m.LastID, c.arrived)
+	}
+	return ""
+}
+
+// mistrust ends the session here, as the server contradicts itself, and with it the connection: what it says of locks
+// may be as wrong, and nobody shall rely on it. c.mu is held.
+func (c *Client) mistrust(contradiction string) error {
+	why := "the server contradicts itself, as one would that was put back to an older state: " + contradiction
+	c.link = nil
+	c.forget(&LostError{State: "gone", Message: why})
+	return errors.New("locktopus: " + why)
+}
+
+// forget ends what there was of a session that is no more. Requests for locks that wait begin again in
+// the next one; other requests are about what is gone. c.mu is held.
+func (c *Client) forget(cause error) {
+	c.session, c.secret, c.event, c.lastID, c.arrived = "", "", 0, 0, 0
 	old, waiting := c.calls, c.waiting()
 	c.calls = nil
 	for _, l := range waiting {
@@ -172,10 +245,15 @@ func (c *Client) forgetSession(cause error) {
 }
 
 // welcome takes a session up, and sends what wasn't answered once more.
-func (c *Client) welcome(l *link, m *message, resumed bool, sent time.Duration) {
+func (c *Client) welcome(l *link, m *message, resumed bool, sent time.Duration) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.session, c.secret, c.durable, c.refused = m.Session, m.Secret, m.Durable, nil
+	if resumed {
+		if contradiction := c.contradiction(m); contradiction != "" {
+			return c.mistrust(contradiction)
+		}
+	}
+	c.session, c.secret, c.epoch, c.durable, c.refused = m.Session, m.Secret, m.Epoch, m.Durable, nil
 	c.ttl = time.Duration(m.TTLMS) * time.Millisecond
 	c.heard, c.said = max(c.heard, sent), sent
 	c.link = l
@@ -190,12 +268,15 @@ func (c *Client) welcome(l *link, m *message, resumed bool, sent time.Duration) 
 	case m.FirstEvent > c.event+1:
 		c.event = m.FirstEvent - 1
 		c.reconcile(maps.Clone(c.locks), m)
+	case m.Event == c.event: // all that has ended is known to have
+		c.reconcile(maps.Clone(c.locks), m)
 	}
 	c.look()
+	return nil
 }
 
-// reconcile finds what became of locks when the server no longer has all events that were missed: m lists those
-// that it has, or the first of them. The requests that ask for the others stand behind those that are sent once more,
+// reconcile finds what became of locks when the server no longer has all events that were missed, or when none was
+// missed: m lists those that it has, or the first of them. The requests that ask for the others stand behind those that are sent once more,
 // and may be answered over a later connection. c.mu is held.
 func (c *Client) reconcile(missing map[uint64]*Lock, m *message) {
 	for i := range m.Locks {

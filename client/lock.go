@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -181,6 +182,8 @@ func (l *Lock) happened(m *message) {
 func (l *Lock) found(info *LockInfo) {
 	m := &message{State: info.State, Token: info.Token, Slots: info.Slots, LeaseMS: info.LeaseMS}
 	switch {
+	case l.state == heldLock && info.Token < l.token:
+		l.askRelease(&LostError{State: "gone", Message: fmt.Sprintf("the server says that its token is %d, and has said %d already", info.Token, l.token)})
 	case l.state == waitingLock && info.State != "enqueued":
 		l.acquired(l.c.heard, m)
 	case l.state == heldLock && info.Token != l.token:

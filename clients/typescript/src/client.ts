@@ -1,5 +1,5 @@
 import { clock } from "./clock.js";
-import { ClosedError, LocktopusError, LostError, RefusedError } from "./errors.js";
+import { ClosedError, LocktopusError, LostError, OfflineError, RefusedError, UnavailableError } from "./errors.js";
 import { Lock, type LockOptions } from "./lock.js";
 import { refusal, type LockInfo, type Message, type Request } from "./message.js";
 import { checked, checkedText, type Resource } from "./resource.js";
@@ -69,8 +69,10 @@ function checkAddress(address: string): void {
 export class Client {
   #socket?: Socket;
   #session?: { id: string; secret: string };
+  #epoch?: string; // of the server's run
   #ttl = 0;
   #event = 0;
+  #arrived = 0; // the highest id that the server has answered
   #lastID = 0;
   #heard = 0;
   #said = 0;
@@ -82,6 +84,7 @@ export class Client {
   #pause = 0;
   #useful = false; // a request was answered over the present connection
   #refused?: RefusedError; // the server doesn't let this client in
+  #trouble = new LocktopusError("the connection was lost"); // with the last one, or the last attempt at one
   #durable = true;
   /** @internal */ readonly locks = new Map<number, Lock>();
   /** @internal Those that may have a lease. */ readonly leases = new Set<Lock>();
@@ -105,6 +108,11 @@ export class Client {
    */
   get durable(): boolean {
     return this.#durable;
+  }
+
+  /** Names the run of the server: with another one it was restarted. */
+  get epoch(): string | undefined {
+    return this.#epoch;
   }
 
   /** The time to live that the server has granted, in milliseconds. */
@@ -212,6 +220,17 @@ export class Client {
     return this.close();
   }
 
+  /** @internal What a call ends with: beside that, it says if there is no connection. */
+  offline(ended: unknown): unknown {
+    const late = ended instanceof UnavailableError || (ended instanceof Error && ended.name === "TimeoutError");
+    return late && !this.#socket && !this.#closing ? new OfflineError(this.#server, this.#trouble, ended) : ended;
+  }
+
+  get #server(): string {
+    const { protocol, host } = new URL(this.address);
+    return `${protocol}//${host}`;
+  }
+
   /** @internal Sends a request, now or as soon as there is a connection. */
   begin(request: Request, answered: Call["answered"] = () => {}, failed: Call["failed"] = () => {}): Call {
     request.id = ++this.#lastID;
@@ -268,7 +287,8 @@ export class Client {
         socket.close();
         reject(error);
       };
-      const patience = setTimeout(() => fail(new LocktopusError("the server doesn't answer")), connectPatience);
+      const cannot = (why: string) => fail(new LocktopusError(`cannot connect to ${this.#server}: ${why}`));
+      const patience = setTimeout(() => cannot("the server doesn't answer"), connectPatience);
       const hello = () => {
         sent = clock();
         socket.send(JSON.stringify(this.#hello(credentials)));
@@ -277,20 +297,25 @@ export class Client {
       signal?.addEventListener("abort", aborted);
       if (signal?.aborted) return aborted();
       socket.onopen = hello;
-      socket.onerror = (event) => fail(new LocktopusError(`cannot connect to ${this.address}${event?.message ? ": " + event.message : ""}`));
-      socket.onclose = (event) => fail(new LocktopusError(`cannot connect: the connection was closed (${event?.code ?? ""} ${event?.reason ?? ""})`));
+      socket.onerror = (event) => cannot(event?.message || "nobody who speaks WebSocket answers");
+      socket.onclose = (event) => cannot(closing(event));
       socket.onmessage = (event) => {
         const m = parse(event.data);
-        if (m?.op === "welcome") {
+        const contradiction = m?.op === "welcome" && this.#session ? this.#contradiction(this.#session.id, m) : "";
+        if (contradiction) {
+          fail(this.#mistrust(contradiction));
+        } else if (m?.op === "welcome") {
           clearTimeout(patience);
           signal?.removeEventListener("abort", aborted);
           this.#welcome(socket, m, sent);
           resolve();
         } else if (m?.error === "no_session" && this.#session) {
-          this.#forget(new LostError("gone", m.message));
+          this.#gone(m);
           hello();
         } else {
-          fail((m && refusal(m)) ?? new LocktopusError("the server's first message is no welcome"));
+          const refused = m && refusal(m);
+          if (refused) fail(refused);
+          else cannot("its first message is no welcome");
         }
       };
     });
@@ -318,11 +343,12 @@ export class Client {
     this.#useful = false;
     this.#refused = undefined;
     this.#durable = m.durable ?? false;
+    this.#epoch = m.epoch;
     socket.onopen = null;
     socket.onerror = () => {};
     socket.onclose = (event) => {
       if (event?.code === tooBig) this.#blame(socket, { error: "limit", message: "the request is longer than the server allows (limits.message_bytes)" });
-      this.#lost(socket);
+      this.#lost(socket, closing(event));
     };
     socket.onmessage = (event) => this.#message(socket, event.data);
     this.#socket = socket;
@@ -332,13 +358,46 @@ export class Client {
     } else if ((m.first_event ?? 0) > this.#event + 1) {
       this.#event = m.first_event! - 1;
       this.#reconcile(new Map(this.locks), m);
+    } else if (m.event === this.#event) {
+      this.#reconcile(new Map(this.locks), m); // all that has ended is known to have
     }
     this.tend();
   }
 
+  /** Takes up that the server doesn't know the session any more. */
+  #gone(m: Message): void {
+    let why = "the server has ended the session while it was not connected";
+    if (m.epoch === undefined) why = "the server doesn't know the session any more: it was restarted, or has not heard from it in time";
+    else if (m.epoch !== this.#epoch) why = "the server was restarted";
+    else if (clock() - this.#heard >= this.#ttl - this.#ttl / 50) why = `the server has not heard from the session in time (${this.#ttl} ms)`;
+    this.#forget(new LostError("gone", why));
+  }
+
+  /** In what the welcome back to a session can't be true beside what the server has said before; "": in nothing. */
+  #contradiction(session: string, m: Message): string {
+    const { event = 0, first_event: first = 0, last_id: last = 0 } = m;
+    if (m.session !== session) return "it goes on with another session than the client's";
+    if (m.epoch !== this.#epoch) return "it was restarted, and a restart ends all sessions";
+    if (event < this.#event) return `its last event is ${event}, and it has told ${this.#event} already`;
+    if (first > event + 1) return `its first event is ${first}, and its last one ${event}`;
+    if (last < this.#arrived) return `request ${last} is the last that it knows, and it has answered ${this.#arrived} already`;
+    return "";
+  }
+
   /**
-   * Finds what became of locks when the server no longer has all events that were missed: m lists those that it has, or
-   * the first of them. The requests for the others stand behind those that are sent once more.
+   * Ends the session here, as the server contradicts itself: what it says of locks may be as wrong, and nobody shall
+   * rely on it. The caller ends the connection.
+   */
+  #mistrust(contradiction: string): LocktopusError {
+    const why = "the server contradicts itself, as one would that was put back to an older state: " + contradiction;
+    this.#socket = undefined;
+    this.#forget(new LostError("gone", why));
+    return new LocktopusError(why);
+  }
+
+  /**
+   * Finds what became of locks when the server no longer has all events that were missed, or when none was missed: m
+   * lists those that it has, or the first of them. The requests for the others stand behind those that are sent once more.
    */
   #reconcile(missing: Map<number, Lock>, m: Message): void {
     for (const info of m.locks ?? []) {
@@ -352,7 +411,7 @@ export class Client {
   /** Ends what there was of a session that is no more. Requests for locks begin again in the next one. */
   #forget(cause: LocktopusError): void {
     this.#session = undefined;
-    this.#event = this.#lastID = 0;
+    this.#event = this.#lastID = this.#arrived = 0;
     const calls = this.#calls;
     const waiting = this.#waiting();
     this.#calls = [];
@@ -390,8 +449,13 @@ export class Client {
    * @param answers the server closes the connection: the platform answers with the server's own code, which says that
    * what came before was read. So the server that comes next needn't wait until this client has lost its locks.
    */
-  #lost(socket: Socket, answers = false): void {
+  #lost(socket: Socket, trouble = "the connection was lost", answers = false): void {
     if (this.#socket !== socket) return;
+    this.#trouble = new LocktopusError(trouble);
+    this.#drop(socket, answers);
+  }
+
+  #drop(socket: Socket, answers = false): void {
     this.#socket = undefined;
     socket.onmessage = socket.onclose = null;
     if (!answers) socket.close(1000); // whose closing handshake may never end
@@ -424,6 +488,7 @@ export class Client {
           },
           (error) => {
             if (this.#closing) return;
+            this.#trouble = error instanceof Error ? error : new LocktopusError(String(error));
             if (error instanceof RefusedError && error.code === "denied") this.#deny(error);
             this.#reconnect();
           },
@@ -436,13 +501,15 @@ export class Client {
   #message(socket: Socket, data: unknown): void {
     if (this.#socket !== socket) return;
     const m = parse(data);
-    if (!m) this.#lost(socket);
-    else if (m.id !== undefined) this.#answered(socket, m);
-    else if (m.watch !== undefined) this.watches.get(m.watch)?.happened(m);
+    if (!m) this.#lost(socket, "the server's message is not understood");
+    else if (m.id !== undefined) {
+      this.#arrived = Math.max(this.#arrived, m.id);
+      this.#answered(socket, m);
+    } else if (m.watch !== undefined) this.watches.get(m.watch)?.happened(m);
     else if (m.event !== undefined) this.#happened(socket, m);
     else if (m.error !== undefined) {
       if (m.error === "malformed") this.#blame(socket, m);
-      this.#lost(socket, m.error === "shutdown");
+      this.#lost(socket, m.message ? `${m.error}: ${m.message}` : m.error, m.error === "shutdown");
       if (m.error === "shutdown" && !this.#closing) this.#forget(new LostError("shutdown", m.message));
     }
   }
@@ -457,7 +524,7 @@ export class Client {
 
   #answered(socket: Socket, m: Message): void {
     const call = this.#calls[0];
-    if (call?.request.id !== m.id) return this.#lost(socket);
+    if (call?.request.id !== m.id) return this.#lost(socket, `the server has answered request ${m.id} out of turn`);
     this.#calls.shift();
     this.#useful = true;
     if (call!.sent !== undefined) this.#heard = Math.max(this.#heard, call!.sent);
@@ -467,7 +534,10 @@ export class Client {
 
   #happened(socket: Socket, m: Message): void {
     if (m.event! <= this.#event) return; // again, after a connection was lost
-    if (m.event! > this.#event + 1) return this.#lost(socket);
+    if (m.event! > this.#event + 1) {
+      this.#trouble = this.#mistrust(`its event ${m.event} follows ${this.#event}`);
+      return this.#drop(socket);
+    }
     this.#event = m.event!;
     this.locks.get(m.lock!)?.happened(m);
   }
@@ -510,7 +580,7 @@ export class Client {
     const third = this.#ttl / 3;
     const oldest = this.#calls[0]?.sent;
     if (oldest !== undefined && now - oldest >= third) {
-      this.#lost(this.#socket);
+      this.#lost(this.#socket, "the server doesn't answer");
       return Infinity;
     }
     if (now - this.#said >= third) this.begin({ op: "renew" });
@@ -548,6 +618,11 @@ function checkedResource({ type, path, limit, weight }: Resource, k: number): vo
     throw new TypeError(`resource ${k}: permits, and nothing else, have a limit, and perhaps a weight, which are whole numbers from 1`);
   }
   checked(path);
+}
+
+/** How a connection was closed. */
+function closing(event?: { code?: number; reason?: string }): string {
+  return `the connection was closed (${[event?.code, event?.reason].filter(Boolean).join(": ")})`;
 }
 
 function parse(data: unknown): Message | undefined {

@@ -57,6 +57,22 @@ export class UnavailableError extends LocktopusError {
   }
 }
 
+/**
+ * A call has ended while there was no connection to the server: its `wait` was over, or its signal has timed out. An
+ * abort of the caller's own is passed on as it is.
+ */
+export class OfflineError extends LocktopusError {
+  override name = "OfflineError";
+  /**
+   * @param server such as ws://127.0.0.1:9009
+   * @param trouble with the last attempt to connect, or with the connection that was lost
+   * @param cause what the call would have ended with over a connection: the signal's reason, or an UnavailableError
+   */
+  constructor(readonly server: string, readonly trouble: Error, override readonly cause: Error) {
+    super(`there is no connection to ${server} (${trouble.message.replace(`cannot connect to ${server}: `, "")}): ${cause.message}`);
+  }
+}
+
 /** Waiting would never have ended: each of the sessions waits for the next, and the last for this one. */
 export class DeadlockError extends LocktopusError {
   override name = "DeadlockError";

@@ -10,6 +10,7 @@ export {
   DeadlockError,
   LocktopusError,
   LostError,
+  OfflineError,
   RefusedError,
   ReleasedError,
   StaleError,

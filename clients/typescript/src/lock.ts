@@ -7,7 +7,10 @@ import { Party, type Resource } from "./resource.js";
 export interface LockOptions {
   /** Gives up waiting. */
   signal?: AbortSignal;
-  /** How long to wait, in milliseconds; for ever if absent. */
+  /**
+   * How long to wait, in milliseconds; for ever if absent. The server counts it; without a connection it is counted
+   * here, as a second at least, and ends with an OfflineError.
+   */
   wait?: number;
   /** How long the lock lasts from its grant, or the last `renew`, in milliseconds; as long as the session if absent. */
   lease?: number;
@@ -20,6 +23,9 @@ export interface LockOptions {
 }
 
 const ends = new Set(["released", "canceled", "expired", "revoked"]);
+
+const leastPatience = 1000; // ms without a connection that end no wait
+const longestTimer = 2 ** 31 - 1; // ms; beyond it timers of the platform fire at once
 
 /** Why a lock's time is over. */
 const overdue = () => new LostError("deadline", "its time is over, and the server has not been heard extending it");
@@ -45,6 +51,7 @@ export class Lock {
   #settle!: { resolve: (lock: Lock) => void; reject: (cause: unknown) => void };
   #upgrade?: { resolve: () => void; reject: (cause: unknown) => void };
   #asked?: Call;
+  #patience?: ReturnType<typeof setTimeout>;
   readonly #party: Party;
   /** @internal */ id = 0;
 
@@ -108,15 +115,30 @@ export class Lock {
   acquire(): Promise<Lock> {
     const { signal } = this.options;
     return new Promise<Lock>((resolve, reject) => {
-      const giveUp = () => this.#giveUp(signal!.reason);
-      const settled = () => signal?.removeEventListener("abort", giveUp);
+      const giveUp = () => this.#giveUp(this.client.offline(signal!.reason));
+      const settled = () => {
+        signal?.removeEventListener("abort", giveUp);
+        clearTimeout(this.#patience);
+      };
       this.#settle = {
         resolve: (lock) => (settled(), resolve(lock)),
         reject: (cause) => (settled(), reject(cause)),
       };
       signal?.addEventListener("abort", giveUp);
+      if (this.options.wait !== undefined) this.#bear(Math.max(this.options.wait, leastPatience));
       this.begin();
     });
+  }
+
+  /** Ends the wait in a while if there is no connection then. If there is one the server will say when it is over. */
+  #bear(time: number): void {
+    this.#patience = setTimeout(() => {
+      if (time > longestTimer) return this.#bear(time - longestTimer);
+      const late = new UnavailableError([], this.options.wait === 0 ? "unavailable" : "timeout");
+      const offline = this.client.offline(late);
+      if (offline === late) this.#bear(leastPatience);
+      else this.#giveUp(offline);
+    }, Math.min(time, longestTimer));
   }
 
   /** @internal Asks for the lock, again where the session is another one than before. */
@@ -175,7 +197,9 @@ export class Lock {
 
   /** @internal Takes up what the server says of a lock about which nothing was heard for a while. */
   found(info: LockInfo): void {
-    if (this.#state === "waiting" && info.state !== "enqueued") this.granted(info, this.client.heard);
+    if (this.#state === "held" && BigInt(info.token ?? 0) < this.#token) {
+      this.askRelease(new LostError("gone", `the server says that its token is ${info.token ?? 0}, and has said ${this.#token} already`));
+    } else if (this.#state === "waiting" && info.state !== "enqueued") this.granted(info, this.client.heard);
     else if (this.#state === "held" && BigInt(info.token ?? 0) !== this.#token) this.#upgraded(info.token);
     else if (this.#state === "held" && info.state === "acquired") this.#noUpgrade(new UnavailableError([], "upgrade_timeout"));
   }
@@ -279,7 +303,7 @@ export class Lock {
   #unlessOver<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const over = () => done(() => reject(this.signal.reason));
-      const aborted = () => done(() => reject(signal!.reason));
+      const aborted = () => done(() => reject(this.client.offline(signal!.reason)));
       const done = (settle: () => void) => {
         this.signal.removeEventListener("abort", over);
         signal?.removeEventListener("abort", aborted);

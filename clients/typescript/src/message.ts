@@ -38,7 +38,9 @@ export interface Message {
   session?: string;
   secret?: string;
   ttl_ms?: number;
+  epoch?: string;
   durable?: boolean;
+  last_id?: number;
   first_event?: number;
   lock?: number;
   n?: number;

@@ -58,6 +58,25 @@ function denies() {
   return socket;
 }
 
+/** Makes WebSockets to a server that says what a script wants: script(connection, message, say, hangUp). */
+function liar(script) {
+  let made = 0;
+  return async () => {
+    const n = ++made;
+    const say = (...texts) => texts.forEach((data) => socket.onmessage?.({ data }));
+    const hangUp = () => socket.onclose?.({ code: 1006 });
+    const socket = {
+      bufferedAmount: 0,
+      send: (text) => queueMicrotask(() => script(n, JSON.parse(text), say, hangUp)),
+      close() {},
+    };
+    setTimeout(() => socket.onopen?.(), 1);
+    return socket;
+  };
+}
+
+const liarsWelcome = '{"op":"welcome","session":"s1","secret":"x1","ttl_ms":60000,"epoch":"e1","durable":true,"last_id":0,"locks":[],"event":0}';
+
 const ended = (signal) => new Promise((resolve) => (signal.aborted ? resolve() : signal.addEventListener("abort", () => resolve(), { once: true })));
 
 export const cases = {
@@ -129,6 +148,124 @@ export const cases = {
     wire.refuse(false);
     const again = await a.lock(lib.write("x")); // in the next session
     assert.ok(again.held, "a lock that is held");
+  },
+
+  async "who waits without a connection is told so"({ lib, connect, wire }) {
+    const a = await connect({ backoff: { min: 1, max: 10 } });
+    const held = await a.lock(lib.read("y"));
+    wire.refuse(true);
+    wire.cut();
+    while (a.connected) await new Promise((resolve) => setTimeout(resolve, 1));
+    const waits = await Promise.all([
+      assert.fails(a.lock(lib.write("x"), { wait: 50 }), lib.OfflineError),
+      assert.fails(a.tryLock(lib.write("x")), lib.OfflineError),
+      assert.fails(a.lock(lib.write("x"), { signal: AbortSignal.timeout(50) }), lib.OfflineError),
+      assert.fails(held.upgrade({ signal: AbortSignal.timeout(50) }), lib.OfflineError),
+    ]);
+    assert.equal(waits.map((e) => e.cause.state ?? e.cause.name).join(), "timeout,unavailable,TimeoutError,TimeoutError", "what it would have been");
+    for (const { message, server, trouble } of waits) {
+      assert.ok(a.address.startsWith(`${server}/v2`), `the server of ${a.address}, not ${server}`);
+      assert.ok(message.startsWith(`there is no connection to ${server} (${trouble.message}): `), `what is wrong, not ${message}`);
+    }
+    const stop = new AbortController();
+    const aborted = assert.fails(a.lock(lib.write("x"), { signal: stop.signal }), DOMException);
+    stop.abort();
+    assert.equal((await aborted).name, "AbortError", "an abort of one's own");
+    const bears = a.lock(lib.write("x"), { wait: 60_000 });
+    wire.refuse(false);
+    await (await bears).release();
+    await held.release();
+  },
+
+  async "a server that contradicts itself is not believed"({ lib }) {
+    const both = '"locks":[{"lock":1,"state":"acquired","token":"5"},{"lock":2,"state":"enqueued"}]';
+    for (const [why, welcome] of Object.entries({
+      "its last event is 1, and it has told 2 already": `"session":"s1","epoch":"e1","last_id":2,"event":1,${both}`,
+      "request 1 is the last that it knows, and it has answered 2 already": `"session":"s1","epoch":"e1","last_id":1,"event":2,${both}`,
+      "it was restarted, and a restart ends all sessions": `"session":"s1","epoch":"e2","last_id":2,"event":2,${both}`,
+      "it goes on with another session than the client's": `"session":"s9","epoch":"e1","last_id":2,"event":2,${both}`,
+      "its first event is 9, and its last one 3": `"session":"s1","epoch":"e1","last_id":2,"event":3,"first_event":9,${both}`,
+      "its event 9 follows 2": `"session":"s1","epoch":"e1","last_id":2,"event":9,${both}`,
+    })) {
+      const resumes = [];
+      const socket = liar((n, m, say, hangUp) => {
+        if (m.op === "hello") resumes.push(m.resume !== undefined);
+        if (m.op === "bye") say(`{"id":${m.id},"state":"bye"}`);
+        if (n === 1 && m.op === "hello") say(liarsWelcome);
+        if (n === 1 && m.id === 1) say('{"id":1,"state":"acquired","token":"5"}');
+        if (n === 1 && m.id === 2) {
+          say('{"id":2,"state":"enqueued","ahead":1}', '{"event":1,"lock":90,"state":"expired"}', '{"event":2,"lock":91,"state":"expired"}');
+          hangUp();
+        }
+        if (n === 2 && m.op === "hello") {
+          say(`{"op":"welcome","secret":"x2","ttl_ms":60000,"durable":true,${welcome}}`);
+          if (why.includes("follows")) say('{"event":9,"lock":92,"state":"expired"}');
+        }
+        if (n === 3 && m.op === "hello") say(liarsWelcome.replace("s1", "s2"));
+        if (n === 3 && m.op === "lock") say(`{"id":${m.id},"state":"acquired","token":"6"}`);
+      });
+      const a = await lib.connect("ws://liar/v2?namespace=n", { socket, backoff: { min: 1, max: 2 } });
+      const held = await a.lock(lib.write("a"));
+      const next = await a.lock(lib.write("b"));
+      assert.equal(next.token, 6n, "the token");
+      assert.equal(held.signal.reason?.state, "gone", "how it was lost");
+      assert.equal(
+        held.signal.reason.message,
+        `the lock is lost: gone: the server contradicts itself, as one would that was put back to an older state: ${why}`,
+        "why",
+      );
+      assert.equal([a.session, ...resumes].join(), "s2,false,true,false", "sessions");
+      await a.close();
+    }
+  },
+
+  async "a lock that the server no longer lists is lost"({ lib }) {
+    for (const [list, why] of [
+      ["", "it ended while there was no connection"],
+      ['{"lock":1,"state":"acquired","token":"4"}', "the server says that its token is 4, and has said 5 already"],
+      ['{"lock":1,"state":"enqueued"}', "the server says that its token is 0, and has said 5 already"],
+    ]) {
+      let released;
+      const socket = liar((n, m, say, hangUp) => {
+        if (m.op === "bye") say(`{"id":${m.id},"state":"bye"}`);
+        if (m.op === "release") released = m.lock;
+        if (m.op === "hello" && n === 1) say(liarsWelcome);
+        if (m.op === "hello" && n === 2) say(liarsWelcome.replace('"last_id":0,"locks":[]', `"last_id":1,"locks":[${list}]`));
+        if (m.op === "lock") {
+          say('{"id":1,"state":"acquired","token":"5"}');
+          setTimeout(hangUp, 1);
+        }
+      });
+      const a = await lib.connect("ws://liar/v2?namespace=n", { socket, backoff: { min: 1, max: 2 } });
+      const held = await a.lock(lib.write("a"));
+      await ended(held.signal);
+      assert.equal(held.signal.reason.message, `the lock is lost: gone: ${why}`, "why");
+      await a.close();
+      assert.equal(released, 1, "the lock that is released in case that the list is wrong");
+    }
+  },
+
+  async "a restart is told from a silence"({ lib }) {
+    for (const [epoch, why] of [
+      ['"epoch":"e2",', "the server was restarted"],
+      ['"epoch":"e1",', "the server has ended the session while it was not connected"],
+      ["", "the server doesn't know the session any more: it was restarted, or has not heard from it in time"],
+    ]) {
+      const socket = liar((n, m, say, hangUp) => {
+        if (m.op === "bye") say(`{"id":${m.id},"state":"bye"}`);
+        if (m.op === "hello") say(m.resume ? `{"error":"no_session",${epoch}"message":"none"}` : liarsWelcome.replace("e1", `e${n}`));
+        if (m.op === "lock") {
+          say('{"id":1,"state":"acquired","token":"5"}');
+          setTimeout(hangUp, 1);
+        }
+      });
+      const a = await lib.connect("ws://liar/v2?namespace=n", { socket, backoff: { min: 1, max: 2 } });
+      assert.equal(a.epoch, "e1", "epoch");
+      const held = await a.lock(lib.write("a"));
+      await ended(held.signal);
+      assert.equal(held.signal.reason.message, `the lock is lost: gone: ${why}`, "why");
+      await a.close();
+    }
   },
 
   async "who is in the way is told"({ lib, connect }) {
