@@ -59,45 +59,6 @@ func (f *lookFlags) means(l *seen) bool {
 	return strings.HasPrefix(l.Session, f.session) && (f.lock == "" || f.lock == l.lockWord())
 }
 
-func (p process) watch(args []string) int {
-	return p.look("watch", args, 1, 1, func(ctx context.Context, c *client.Client, f *lookFlags) error {
-		out := newLines(p.stdout, f.json)
-		out.heading("TIME", "CHANGE")
-		for {
-			err := p.watchOnce(ctx, c, f, out)
-			if !errors.Is(err, client.ErrWatchInterrupted) && !errors.Is(err, client.ErrWatchLagged) {
-				return err
-			}
-			fmt.Fprintf(p.stderr, "locktopus watch: %s: beginning anew\n", said(err))
-		}
-	})
-}
-
-// watchOnce shows what there is, and then what changes, until the watch is over.
-func (p process) watchOnce(ctx context.Context, c *client.Client, f *lookFlags, out *lines) error {
-	asking, cancel := answering(ctx)
-	defer cancel()
-	w, err := c.Watch(asking, f.path)
-	if err != nil {
-		return err
-	}
-	defer w.Close()
-	for _, l := range w.Locks() {
-		if err := out.change(time.Now(), "present", (*seen)(&l)); err != nil {
-			return err
-		}
-	}
-	for {
-		x, err := w.Next(ctx)
-		if err != nil {
-			return err
-		}
-		if err := out.change(time.Now(), x.Change, (*seen)(&x.Lock)); err != nil {
-			return err
-		}
-	}
-}
-
 // errOutput says that what was shown could not be written.
 var errOutput = errors.New("cannot write")
 
@@ -219,6 +180,15 @@ func (o *lines) lock(first, second string, l *seen) error {
 		return o.write(l.jsonLine(nil))
 	}
 	return o.write(fmt.Sprintf(columns, first, second, l.tokenWord(), l.sessionWord(), l.lockWord(), word(l.Name), l.resourcesText()+l.noteText()))
+}
+
+// anew says to programs that what they were told of locks is over, and that a new listing begins. People are told
+// elsewhere.
+func (o *lines) anew(at time.Time) error {
+	if !o.json {
+		return nil
+	}
+	return o.write(visibleJSON(happening{Time: at.Format(time.RFC3339Nano), Change: "anew"}))
 }
 
 // change is a line about what has happened to a lock.

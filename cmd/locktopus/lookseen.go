@@ -69,14 +69,19 @@ func (l *seen) lockWord() string { return strconv.FormatUint(l.Lock, 10) }
 func (l *seen) age() string { return ageOf(l.Session, l.SinceMS) }
 
 func ageOf(session string, ms int64) string {
-	switch d := time.Duration(ms) * time.Millisecond; {
-	case session == foreignSession:
+	if session == foreignSession {
 		return "-" // nobody knows
-	case d < time.Second:
-		return d.String()
-	default:
-		return d.Round(time.Second).String()
 	}
+	return spanOf(ms)
+}
+
+// spanOf is a time as people read it.
+func spanOf(ms int64) string {
+	d := time.Duration(ms) * time.Millisecond
+	if d >= time.Second {
+		d = d.Round(time.Second)
+	}
+	return d.String()
 }
 
 func resourceText(r client.Resource) string {

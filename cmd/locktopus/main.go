@@ -50,6 +50,7 @@ var commands = []command{
 	{"ls", process.ls},
 	{"inspect", process.inspect},
 	{"watch", process.watch},
+	{"sessions", process.sessions},
 	{"release", process.release},
 	{"plugin new", process.pluginNew},
 	{"plugin check", process.pluginCheck},

@@ -54,6 +54,20 @@ namespace. What others have written is shown in quotes where it isn't one plain 
   --key FILE             its key
 `
 
+// adminHelp is part of the help texts of commands for administrators.
+const adminHelp = `  --namespace NAME       default: that of LOCKTOPUS_URL in the environment
+  --admin URL            where the listener is: http://HOST:PORT, https://, unix:/path/to/socket
+                         or, with TLS, unix+tls:/path/to/socket. Without it LOCKTOPUS_ADMIN_URL
+                         of the environment, or http://127.0.0.1:9010
+  --token-file FILE      the administrators' token. Without it LOCKTOPUS_ADMIN_TOKEN of the
+                         environment, or the file that LOCKTOPUS_ADMIN_TOKEN_FILE names there
+  --json                 a line of JSON for each thing, in the terms of docs/OPERATING.md
+  --ca FILE              authorities of the server's certificate, PEM (default: the system's)
+  --server-name NAME     the name in its certificate, if it isn't the URL's
+  --cert FILE            certificate to show to a server that wants one (server.tls.client_ca)
+  --key FILE             its key
+`
+
 // helpTexts are by command; "" is the program's own.
 var helpTexts = map[string]string{
 	"": `Locktopus is a lock server: clients lock sets of paths, for reading or writing, over WebSocket.
@@ -68,6 +82,7 @@ Usage: locktopus COMMAND
   ls             list who holds which locks, and who waits
   inspect        say all about the locks at a path, and who waits for whom
   watch          show locks as they change
+  sessions       list the clients of a namespace; for administrators
   release        take a lock from who holds it, or end a session; for administrators
   plugin new     make a project for a plugin
   plugin check   look for faults in a plugin
@@ -152,10 +167,12 @@ their end while the command runs, it is ended before: SIGTERM, and then SIGKILL.
                          "\/" and "\\" are "/" and "\" within one; "" is the whole namespace
   --read, -r PATH        lock a path for reading
   --permit PATH:N        take one of N places at a path
-  --wait DURATION        how long to wait (default: for ever)
-  --try                  don't wait
-  --ttl DURATION         how long the locks last when the server can't be reached (default 15s)
-  --grace DURATION       between SIGTERM and SIGKILL; at most a third of --ttl (default 5s, or
+  --wait DURATION        how long to wait for the locks (default: for ever). At a terminal it is
+                         told who is in the way
+  --try                  don't wait, as --wait 0s
+  --ttl DURATION         how long the locks last when the server can't be reached (default 15s).
+                         A server that grants less is told of (sessions.ttl_max)
+  --grace DURATION       between SIGTERM and SIGKILL; at most a third of that time (default 5s, or
                          that third)
   --note TEXT            shown to people who look at the locks
   --name TEXT            what they see as the one who holds them
@@ -199,12 +216,25 @@ the server can't be reached; 77 denied.
 	"watch": `Usage: locktopus watch PATH [--json] [options]
 
 Lists the locks at a path, below it, and above it where that covers it, each with its state in
-brackets, and then shows each change as it happens, until it is stopped. After a lost connection
-it begins anew.
+brackets, and then shows each change as it happens, until it is stopped. While the server is gone
+it waits for it, however long that takes, and then begins anew: standard error says so, and with
+--json there is an object with the change "anew" and no lock before the new list.
 
 ` + lookHelp + `
-Exit codes: 1 it can't be written; 64 wrong command line; 69 the server can't be reached; 77
-denied.
+Exit codes: 1 it can't be written; 64 wrong command line; 69 the server can't be reached at the
+start; 77 denied.
+`,
+	"sessions": `Usage: locktopus sessions [--namespace NAME] [--json] [options]
+
+Lists the sessions of a namespace: whether each has a connection, its age, how long it still lives
+if it stays silent, and of how much time that is (TTL); how many locks it holds and waits for; its
+id, which "locktopus release" takes, its name, where it is or was last, and what plugins call it.
+Clients of version 1 have no sessions. For administrators, at the server's listener for them
+(admin.listen).
+
+` + adminHelp + `
+Exit codes: 0 listed; 1 nobody uses the namespace, or the list can't be written; 64 wrong command
+line; 69 the listener can't be reached; 77 denied: the token is another one.
 `,
 	"release": `Usage: locktopus release SESSION LOCK --reason TEXT [options]
        locktopus release SESSION --end --reason TEXT [options]
@@ -215,18 +245,7 @@ session's id will do. For administrators, at the server's listener for them (adm
 
   --reason TEXT          what the client is told, in one line
   --end                  end the session
-  --namespace NAME       default: that of LOCKTOPUS_URL in the environment
-  --admin URL            where the listener is: http://HOST:PORT, https://, unix:/path/to/socket
-                         or, with TLS, unix+tls:/path/to/socket. Without it LOCKTOPUS_ADMIN_URL
-                         of the environment, or http://127.0.0.1:9010
-  --token-file FILE      the administrators' token. Without it LOCKTOPUS_ADMIN_TOKEN of the
-                         environment, or the file that LOCKTOPUS_ADMIN_TOKEN_FILE names there
-  --json                 print the server's answer
-  --ca FILE              authorities of the server's certificate, PEM (default: the system's)
-  --server-name NAME     the name in its certificate, if it isn't the URL's
-  --cert FILE            certificate to show to a server that wants one (server.tls.client_ca)
-  --key FILE             its key
-
+` + adminHelp + `
 Exit codes: 0 done; 1 there is no such lock or session; 64 wrong command line; 69 the listener
 can't be reached; 77 denied: the token is another one.
 `,

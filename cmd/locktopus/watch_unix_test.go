@@ -7,6 +7,8 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os/exec"
 	"strings"
 	"testing"
@@ -15,56 +17,125 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/locktopus-project/locktopus/v2/client"
+	"github.com/locktopus-project/locktopus/v2/internal/server"
+	"github.com/locktopus-project/locktopus/v2/internal/testserver"
 )
 
-// TestWatchEndsWhenTheServerIsGone, and says so.
-func TestWatchEndsWhenTheServerIsGone(t *testing.T) {
-	defer func(d time.Duration) { dialTimeout = d }(dialTimeout)
-	dialTimeout = 3 * time.Second // the first answer must come within it, the last one never does
-	s, address := newServer(t)
-	url := address + "?namespace=n"
+// hold has somebody hold a path, in the namespace "n", until the test ends.
+func hold(t *testing.T, s *server.Server, path string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	c, err := client.Dial(ctx, url, nil)
+	c, err := client.Dial(ctx, "ws://"+s.Addr().String()+"/v2?namespace=n", nil)
 	require.NoError(t, err)
-	defer c.Close()
-	_, err = c.Lock(ctx, client.Read())
+	t.Cleanup(func() { _ = c.Close() })
+	_, err = c.Lock(ctx, client.Write(path))
 	require.NoError(t, err)
-	out, in := io.Pipe()
+}
+
+// TestWatchGoesOnWhenTheServerIsBack: it is told once that the server is gone, and once that it is back. A server that
+// was restarted has other locks.
+func TestWatchGoesOnWhenTheServerIsBack(t *testing.T) {
+	first, _ := newServer(t)
+	second, _ := newServer(t)
+	wire := testserver.NewWire(t, first.Addr().String())
+	url := "ws://" + wire.Addr() + "/v2?namespace=n"
+	hold(t, first, "old")
+	text, said := watching(t, url, "")
+	objects, _ := watching(t, url, "--json", "")
+	next(t, text)
+	require.Regexp(t, `\(acquired\) .* write old$`, next(t, text))
+	require.Regexp(t, `"change":"present".*"old"`, next(t, objects))
+
+	// A connection that is made again at once.
+	wire.Cut()
+	require.Equal(t, "locktopus watch: the connection was lost, and the watch with it: here is what there is now", next(t, said))
+	require.Regexp(t, `\(acquired\) .* write old$`, next(t, text))
+	require.Regexp(t, `^{"time":"[^"]+","change":"anew"}$`, next(t, objects))
+	require.Regexp(t, `"change":"present".*"old"`, next(t, objects))
+
+	wire.Shut(true)
+	wire.Cut()
+	require.Regexp(t, `^locktopus watch: the server is gone since \d\d:\d\d:\d\d \(.+\): this goes on when it is back, or until it is stopped$`, next(t, said))
+	hold(t, second, "new")
+	wire.Lead(second.Addr().String())
+	wire.Shut(false)
+	require.Regexp(t, `^locktopus watch: the server is back since \d\d:\d\d:\d\d, and was restarted: what was locked before is not$`, next(t, said))
+	require.Regexp(t, `\(acquired\) .* write new$`, next(t, text))
+	require.Regexp(t, `^{"time":"[^"]+","change":"anew"}$`, next(t, objects))
+	require.Regexp(t, `"change":"present".*"new"`, next(t, objects))
+	hold(t, second, "newer")
+	require.Regexp(t, ` acquired .* write newer$`, next(t, text))
+}
+
+// TestWatchEndsWhenItIsDenied, also when the server was gone meanwhile.
+func TestWatchEndsWhenItIsDenied(t *testing.T) {
+	s, _ := newServer(t)
+	hold(t, s, "a")
+	wire := testserver.NewWire(t, s.Addr().String())
+	no := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "not any more", http.StatusForbidden) }))
+	defer no.Close()
+	cmd := exec.Command("locktopus", "watch", "--url", "ws://"+wire.Addr()+"/v2?namespace=n", "")
 	var stderr strings.Builder
-	code := make(chan int, 1)
-	go func() { code <- process{stdout: in, stderr: &stderr}.watch([]string{"--url", url, ""}) }()
+	cmd.Stderr = &stderr
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	defer cmd.Process.Kill()
 	lines := bufio.NewReader(out)
 	for range 2 { // the heading, and what there is
 		_, err = lines.ReadString('\n')
 		require.NoError(t, err)
 	}
-	require.NoError(t, s.Close())
-	require.Equal(t, exitUnreachable, <-code)
-	require.Regexp(t, `^locktopus watch: .*: beginning anew\nlocktopus watch: the server doesn't answer\n$`, stderr.String())
+	wire.Lead(no.Listener.Addr().String())
+	wire.Cut()
+	_, err = io.ReadAll(lines)
+	require.NoError(t, err)
+	_ = cmd.Wait()
+	require.Equal(t, exitDenied, cmd.ProcessState.ExitCode())
+	require.Contains(t, stderr.String(), "locktopus watch: denied: not any more\n")
 }
 
-// watching runs locktopus watch until the test ends, and returns its lines.
-func watching(t *testing.T, url string, args ...string) <-chan string {
+// TestWhatEndsAWatchForGood.
+func TestWhatEndsAWatchForGood(t *testing.T) {
+	for _, err := range []error{
+		client.ErrWatchInterrupted, client.ErrWatchLagged, context.DeadlineExceeded, &client.LostError{State: "gone"},
+		&client.OfflineError{Trouble: io.EOF, Ended: context.DeadlineExceeded}, &client.RefusedError{Code: "try_later"}, &client.RefusedError{Code: "draining"},
+	} {
+		require.True(t, passes(err), "%v", err)
+	}
+	for _, err := range []error{nil, errOutput, client.ErrClosed, &client.RefusedError{Code: "denied"}, &client.RefusedError{Code: "limit"}} {
+		require.False(t, passes(err), "%v", err)
+	}
+}
+
+// watching runs locktopus watch until the test ends, and returns the lines of its output and its standard error.
+func watching(t *testing.T, url string, args ...string) (shown, said <-chan string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, "locktopus", append([]string{"watch", "--url", url}, args...)...)
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
+	var all [2]chan string
+	for i, pipe := range []func() (io.ReadCloser, error){cmd.StdoutPipe, cmd.StderrPipe} {
+		from, err := pipe()
+		require.NoError(t, err)
+		lines := make(chan string, 100)
+		all[i] = lines
+		go func() {
+			defer close(lines)
+			for s := bufio.NewScanner(from); s.Scan(); {
+				lines <- s.Text()
+			}
+		}()
+	}
 	require.NoError(t, cmd.Start())
-	lines := make(chan string, 100)
-	go func() {
-		defer close(lines)
-		for s := bufio.NewScanner(out); s.Scan(); {
-			lines <- s.Text()
-		}
-	}()
 	t.Cleanup(func() {
 		cancel()
-		for range lines {
+		for _, lines := range all {
+			for range lines {
+			}
 		}
 		_ = cmd.Wait()
 	})
-	return lines
+	return all[0], all[1]
 }
 
 func next(t *testing.T, lines <-chan string) string {
@@ -89,7 +160,8 @@ func TestWatchShowsWhatThereIsAndWhatChanges(t *testing.T) {
 	first, err := c.Lock(ctx, client.Write("a", "b"), client.Note("deploy"))
 	require.NoError(t, err)
 
-	text, objects := watching(t, url, "a"), watching(t, url, "--json", "a")
+	text, _ := watching(t, url, "a")
+	objects, _ := watching(t, url, "--json", "a")
 	require.Regexp(t, `^TIME        CHANGE      TOKEN      SESSION       LOCK   NAME              RESOURCES$`, next(t, text))
 	require.Regexp(t, `^\d\d:\d\d:\d\d    \(acquired\)  1          [0-9a-f]{12}  1      somebody          write a/b  # "deploy"$`, next(t, text))
 	var x struct {
