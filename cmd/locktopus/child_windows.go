@@ -15,6 +15,8 @@ func listenForSignals() *incomingSignals {
 	return s
 }
 
+func (s *incomingSignals) stopsToo() {}
+
 func (s *incomingSignals) stop() { signal.Stop(s.c) }
 
 func ends(os.Signal) bool { return true }
@@ -30,7 +32,7 @@ func signalNumber(s os.Signal) int {
 type child struct {
 	cmd     *exec.Cmd
 	ended   chan struct{}
-	stopped chan struct{} // receives nothing
+	stopped chan os.Signal // receives nothing
 }
 
 func startChild(program string, args, env []string) (*child, error) {
@@ -47,11 +49,13 @@ func startChild(program string, args, env []string) (*child, error) {
 }
 
 // pass does nothing: the console tells everybody who is attached to it.
-func (ch *child) pass(os.Signal)    {}
-func (ch *child) terminate()        { ch.kill() }
-func (ch *child) kill()             { _ = ch.cmd.Process.Kill() }
-func (ch *child) gone() bool        { return true }
-func (ch *child) suspend()          {}
-func (ch *child) resume()           {}
-func (ch *child) takeTerminalBack() {}
-func (ch *child) code() int         { return ch.cmd.ProcessState.ExitCode() }
+func (ch *child) pass(os.Signal) {}
+func (ch *child) terminate()     { ch.kill() }
+func (ch *child) kill()          { _ = ch.cmd.Process.Kill() }
+func (ch *child) gone() bool     { return true }
+func (ch *child) suspend()       {}
+
+func (ch *child) takesTerminal(os.Signal) bool { return false }
+func (ch *child) resume()                      {}
+func (ch *child) takeTerminalBack()            {}
+func (ch *child) code() int                    { return ch.cmd.ProcessState.ExitCode() }

@@ -122,6 +122,8 @@ func exitFor(err error) int {
 	switch {
 	case client.Denied(err):
 		return exitDenied
+	case errors.Is(err, errGrace):
+		return exitUsage
 	case offline:
 		return exitUnreachable
 	case isLost && lost.State == "revoked": // an administrator took the request from the queue

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/locktopus-project/locktopus/v2/client"
 	"github.com/locktopus-project/locktopus/v2/internal/config"
@@ -38,6 +39,7 @@ type runFlags struct {
 	wait       time.Duration // 0: for ever
 	try        bool
 	ttl, grace time.Duration
+	graceAsked time.Duration // 0: it was left to us
 	note, name string
 	command    []string
 }
@@ -95,13 +97,20 @@ func (p process) parseRun(args []string) (*runFlags, error) {
 		&flagValue{long: "--note", value: &f.note},
 		&flagValue{long: "--name", value: &f.name},
 	)
-	if _, err := parseFlags(before, 0, flags...); err != nil {
+	rest, err := parseFlags(before, len(before), flags...)
+	switch {
+	case err != nil:
 		return nil, err
+	case len(rest) > 0:
+		return nil, fmt.Errorf(`unexpected %q: the command stands behind "--"`, rest[0])
 	}
 	if len(faults) > 0 {
 		return nil, faults[0]
 	}
 	f.command = command
+	if span, err := time.ParseDuration(wait); err == nil && span == 0 {
+		f.try, wait = true, ""
+	}
 	for _, d := range []struct {
 		flag, text string
 		value      *time.Duration
@@ -110,7 +119,7 @@ func (p process) parseRun(args []string) (*runFlags, error) {
 			return nil, err
 		}
 	}
-	if f.grace == 0 {
+	if f.graceAsked = f.grace; f.grace == 0 {
 		f.grace = min(5*time.Second, graceOf(f.ttl))
 	}
 	return f, f.check()
@@ -184,6 +193,9 @@ func (f *runFlags) check() error {
 	case f.grace > graceOf(f.ttl):
 		return fmt.Errorf("--grace (%v) must be a third of --ttl (%v) at most, or the command could not end before its lock does", f.grace, f.ttl)
 	}
+	if !utf8.ValidString(f.note) || !utf8.ValidString(f.name) {
+		return errors.New("--note and --name must be UTF-8")
+	}
 	if f.note != "" {
 		f.items = append(f.items, client.Note(f.note))
 	}
@@ -196,10 +208,15 @@ func lookCommand(name string) (program string, code int, err error) {
 	switch {
 	case err == nil, errors.Is(err, exec.ErrDot):
 		return program, 0, nil
-	case errors.Is(err, fs.ErrPermission):
-		return "", exitCannotExecute, fmt.Errorf("cannot execute %s: permission denied", name)
+	case name == "":
+		return "", exitNotFound, errors.New(`"": command not found`)
+	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
+		return "", exitNotFound, fmt.Errorf("%s: command not found", name)
 	}
-	return "", exitNotFound, fmt.Errorf("%s: command not found", name)
+	if failed, ok := errors.AsType[*exec.Error](err); ok {
+		err = failed.Err
+	}
+	return "", exitCannotExecute, fmt.Errorf("cannot execute %s: %w", name, bareError(err))
 }
 
 // obtain gets the lock, or says with the exit code why there is none.
@@ -224,7 +241,7 @@ func (p process) obtain(f *runFlags, address string, options *client.Options, in
 			}
 		}
 	}()
-	c, lock, err := f.lock(ctx, address, options)
+	c, lock, err := f.lock(ctx, p, address, options)
 	close(done)
 	<-listening
 	switch {
@@ -243,28 +260,54 @@ func (p process) obtain(f *runFlags, address string, options *client.Options, in
 	if lost, ok := errors.AsType[*client.LostError](err); ok && lost.State == "revoked" {
 		text = "an administrator took the request out of the queue: " + lost.Message
 	}
-	fmt.Fprintf(p.stderr, "locktopus run: %s\n", text)
+	if err == context.DeadlineExceeded { // of --wait, while there is a connection
+		text = "not to be had in time"
+	}
+	if offline, ok := errors.AsType[*client.OfflineError](err); ok {
+		text = fmt.Sprintf("the time to wait is over, and the server is gone: %s", said(offline.Trouble))
+	}
+	fmt.Fprintf(p.stderr, "locktopus run: %s\n", printable(text))
 	return nil, nil, exitFor(err)
 }
 
-func (f *runFlags) lock(ctx context.Context, address string, options *client.Options) (*client.Client, *client.Lock, error) {
-	if f.wait > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, f.wait)
-		defer cancel()
+// errGrace says that the command could not have the time to end that was asked for.
+var errGrace = errors.New("--grace is too long for what the server grants")
+
+// granted looks at what the server has made of --ttl, before anything is waited for.
+func (f *runFlags) granted(p process, ttl time.Duration) error {
+	if ttl >= f.ttl {
+		return nil
 	}
+	if f.graceAsked > graceOf(ttl) {
+		return fmt.Errorf("%w: %v is more than a third of %v, though --ttl asks for %v (the server's sessions.ttl_max)", errGrace, f.graceAsked, ttl, f.ttl)
+	}
+	f.grace = min(f.grace, graceOf(ttl))
+	fmt.Fprintf(p.stderr, "locktopus run: warning: the server grants %v where --ttl asks for %v (the server's sessions.ttl_max)\n", ttl, f.ttl)
+	return nil
+}
+
+func (f *runFlags) lock(ctx context.Context, p process, address string, options *client.Options) (*client.Client, *client.Lock, error) {
 	dialing, cancel := context.WithTimeoutCause(ctx, dialTimeout, errors.New("the server doesn't answer"))
 	defer cancel()
 	c, err := client.Dial(dialing, address, options)
 	if err != nil {
 		return nil, nil, unreachable(err)
 	}
-	var lock *client.Lock
-	if f.try {
-		lock, err = c.TryLock(dialing, f.items...)
-	} else {
-		lock, err = c.Lock(ctx, f.items...)
+	if err := f.granted(p, c.TTL()); err != nil {
+		return c, nil, err
 	}
+	if f.try {
+		lock, err := c.TryLock(dialing, f.items...)
+		return c, lock, err
+	}
+	if f.wait > 0 { // for the locks, not for the server
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, f.wait)
+		defer cancel()
+	}
+	var lock *client.Lock
+	w := &waiting{process: p, c: c, flags: f, attended: atTerminal(p.stderr)}
+	w.during(func() { lock, err = c.Lock(ctx, f.items...) })
 	return c, lock, err
 }
 

@@ -8,7 +8,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -108,9 +110,18 @@ type running struct {
 // run starts a shell script under a lock of the path "a", for a time that is short.
 func (s *stage) run(script string, flags ...string) *running {
 	s.t.Helper()
+	return s.start(func(*exec.Cmd) {}, script, flags...)
+}
+
+// start is run with a command that is changed before.
+func (s *stage) start(change func(*exec.Cmd), script string, flags ...string) *running {
+	s.t.Helper()
 	self, err := exec.LookPath("locktopus")
 	require.NoError(s.t, err)
-	args := append([]string{"run", "--ttl", "2s", "--grace", "500ms", "-w", "a"}, flags...)
+	args := append([]string{"run", "-w", "a"}, flags...)
+	if !slices.Contains(flags, "--ttl") {
+		args = append(args, "--ttl", "2s", "--grace", "500ms")
+	}
 	r := &running{t: s.t, cmd: exec.Command(self, append(args, "--", "sh", "-c", script)...)}
 	r.cmd.Env = append(os.Environ(), envURL+"="+s.url, envAuthorization+"=Bearer secret")
 	r.cmd.Stderr = &r.stderr
@@ -120,6 +131,7 @@ func (s *stage) run(script string, flags ...string) *running {
 	out, err := r.cmd.StdoutPipe()
 	require.NoError(s.t, err)
 	r.lines = bufio.NewReader(out)
+	change(r.cmd)
 	require.NoError(s.t, r.cmd.Start())
 	s.t.Cleanup(func() { _ = r.cmd.Process.Kill() })
 	return r
@@ -151,12 +163,8 @@ func (r *running) exits(code int) string {
 
 // alive says whether a process does anything still.
 func alive(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return false
-	}
-	state := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))[0]
-	return state != "Z" && state != "X"
+	state := stateOf(pid)
+	return state != "" && state != "Z" && state != "X"
 }
 
 // stubborn is a shell that prints its process id and doesn't end on SIGTERM.
@@ -186,7 +194,8 @@ func TestRunEndsTheCommandBeforeTheLockEnds(t *testing.T) {
 			s.take("a")
 			require.False(t, alive(pid), "somebody else has the lock")
 			r.exits(exitLost)
-			require.Contains(t, r.stderr.String(), "locktopus run: the lock was lost while the command was running: ")
+			require.Equal(t, 1, strings.Count(r.stderr.String(), "the server has not been heard, and the lock is about to end"), "%s", r.stderr.String())
+			require.NotContains(t, r.stderr.String(), "while the command was running")
 		})
 	}
 }
@@ -214,7 +223,7 @@ func TestRunTellsALossThatTheCommandDidNotOutlive(t *testing.T) {
 	require.Equal(t, "done", r.line())
 	s.wire.Hold(false)
 	r.exits(exitLost)
-	require.Contains(t, r.stderr.String(), "the lock is lost: revoked")
+	require.Regexp(t, `^locktopus run: (the lock was lost while the command was running|ending the command): the lock is lost: revoked: on fire\n$`, r.stderr.String())
 }
 
 // TestRunEndsTheCommandWhenItsLockIsTaken, if it has to be with SIGKILL.
@@ -225,7 +234,40 @@ func TestRunEndsTheCommandWhenItsLockIsTaken(t *testing.T) {
 	s.revoke("a")
 	r.exits(exitLost)
 	require.False(t, alive(pid))
-	require.Contains(t, r.stderr.String(), "the lock is lost: revoked: on fire")
+	require.Equal(t, `locktopus run: ending the command: the lock is lost: revoked: on fire
+locktopus run: killing the command, which has not ended in time
+`, r.stderr.String())
+}
+
+// TestRunSaysThatTheServerWasRestarted, and once.
+func TestRunSaysThatTheServerWasRestarted(t *testing.T) {
+	s := newStage(t)
+	r := s.run(`echo $$; exec sleep 600`)
+	r.pid()
+	_, again := testserver.Serve(t, nil)
+	s.wire.Lead(again)
+	s.wire.Cut()
+	r.exits(exitLost)
+	require.Equal(t, "locktopus run: ending the command: the lock is lost: gone: the server was restarted\n", r.stderr.String())
+}
+
+// TestRunIsGrantedLessThanItAsksFor, and says so before it waits. What it can't do then is refused.
+func TestRunIsGrantedLessThanItAsksFor(t *testing.T) {
+	_, address := testserver.Serve(t, func(o *server.Options) { o.Settings.Sessions.TTLMax = 6 * time.Second })
+	s := &stage{t: t, url: "ws://" + address + "/v2?namespace=run"}
+	for ttl, want := range map[string]string{
+		"6s": "",
+		"7s": "locktopus run: warning: the server grants 6s where --ttl asks for 7s (the server's sessions.ttl_max)\n",
+	} {
+		r := s.run(`echo done`, "--ttl", ttl)
+		require.Equal(t, "done\n", r.exits(0))
+		require.Equal(t, want, r.stderr.String())
+	}
+	r := s.run(`echo done`, "--ttl", "9s", "--grace", "2s")
+	require.Equal(t, "done\n", r.exits(0))
+	r = s.run(`echo done`, "--ttl", "9s", "--grace", "2001ms")
+	require.Empty(t, r.exits(exitUsage))
+	require.Equal(t, "locktopus run: --grace is too long for what the server grants: 2.001s is more than a third of 6s, though --ttl asks for 9s (the server's sessions.ttl_max)\n", r.stderr.String())
 }
 
 func TestRunPassesSignalsOn(t *testing.T) {
@@ -350,8 +392,153 @@ func TestACommandThatWasStoppedForAMomentGoesOn(t *testing.T) {
 	require.Equal(t, 4, cmd.ProcessState.ExitCode())
 }
 
+// TestWhoReadsTheOutputKeepsTheTerminal, as a pager in the same pipeline needs it, until the command wants to read.
+func TestWhoReadsTheOutputKeepsTheTerminal(t *testing.T) {
+	s := newStage(t)
+	out, in, err := os.Pipe()
+	require.NoError(t, err)
+	defer out.Close()
+	lines := bufio.NewReader(out)
+	says := func(want string) {
+		text, err := lines.ReadString('\n')
+		require.NoError(t, err)
+		require.Equal(t, want+"\n", text)
+	}
+	cmd, keyboard, types, _ := s.runAtTerminalTo(in, `echo started; exec sleep 600`)
+	says("started")
+	group, err := unix.IoctlGetInt(int(keyboard.Fd()), unix.TIOCGPGRP)
+	require.NoError(t, err)
+	require.Equal(t, cmd.Process.Pid, group, "who is in the foreground")
+	types("\x03")
+	_ = cmd.Wait()
+	require.Equal(t, 130, cmd.ProcessState.ExitCode())
+
+	cmd, _, types, _ = s.runAtTerminalTo(in, `echo started; read x; echo "read $x"; read y <&2; echo "read $y"`)
+	says("started")
+	types("something\n")
+	says("read something")
+	types("more\n")
+	says("read more")
+	_ = cmd.Wait()
+	require.Zero(t, cmd.ProcessState.ExitCode())
+	require.NoError(t, in.Close())
+}
+
+// TestAStopIsForBoth: the wrapper is told to stop, as by Ctrl-Z where the terminal is its own, and the command stops with
+// it. Were it to run on, it would do so without its lock.
+func TestAStopIsForBoth(t *testing.T) {
+	s := newStage(t)
+	alone := func(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
+	r := s.start(alone, `trap "echo on" CONT; echo $$; while :; do sleep 0.01; done`)
+	pid := r.pid()
+	require.NoError(t, r.cmd.Process.Signal(syscall.SIGTSTP))
+	for _, p := range []int{pid, r.cmd.Process.Pid} {
+		eventually(t, "both are stopped", func() bool { return stateOf(p) == "T" })
+	}
+	require.NoError(t, r.cmd.Process.Signal(syscall.SIGCONT))
+	require.Equal(t, "on", r.line())
+	require.NoError(t, r.cmd.Process.Signal(syscall.SIGTERM))
+	r.exits(143)
+}
+
+// TestWhoSitsAtATerminalIsToldWhoIsInTheWay, and nobody else is.
+func TestWhoSitsAtATerminalIsToldWhoIsInTheWay(t *testing.T) {
+	s := newStage(t)
+	held := s.take("a")
+	r := s.run(`exit 0`)
+	s.waits("a")
+	cmd, _, says := s.runAtTerminal(`echo started`)
+	says(`locktopus run: waiting for write of "a", acquired by rival for `)
+	require.NoError(t, held.Release(s.ctx()))
+	says("started")
+	_ = cmd.Wait()
+	require.Zero(t, cmd.ProcessState.ExitCode())
+	r.exits(0)
+	require.Empty(t, r.stderr.String())
+}
+
+// TestWhoWaitsIsToldThatTheServerIsGone, once, and that it is back. A lock that is there then is taken.
+func TestWhoWaitsIsToldThatTheServerIsGone(t *testing.T) {
+	s := newStage(t)
+	held := s.take("a")
+	out, in, err := os.Pipe()
+	require.NoError(t, err)
+	defer out.Close()
+	r := s.start(func(cmd *exec.Cmd) { cmd.Stderr = in }, `echo started`)
+	require.NoError(t, in.Close())
+	said := bufio.NewReader(out)
+	s.waits("a")
+	s.wire.Shut(true)
+	s.wire.Cut()
+	text, err := said.ReadString('\n')
+	require.NoError(t, err)
+	require.Regexp(t, `^locktopus run: the server is gone since \d\d:\d\d:\d\d: waiting goes on when it is back\n$`, text)
+	s.wire.Shut(false)
+	text, err = said.ReadString('\n')
+	require.NoError(t, err)
+	require.Regexp(t, `^locktopus run: the server is back since \d\d:\d\d:\d\d: waiting goes on\n$`, text)
+	require.NoError(t, held.Release(s.ctx()))
+	require.Equal(t, "started\n", r.exits(0))
+}
+
+// TestRunUnderNohup: neither it nor the command ends when the terminal is gone.
+func TestRunUnderNohup(t *testing.T) {
+	s := newStage(t)
+	signal.Ignore(syscall.SIGHUP) // which the programs that are started inherit
+	defer signal.Reset(syscall.SIGHUP)
+	r := s.run(`echo $$; read line; exit 3`)
+	pid := r.pid()
+	require.NoError(t, r.cmd.Process.Signal(syscall.SIGHUP))
+	require.NoError(t, syscall.Kill(pid, syscall.SIGHUP))
+	require.NoError(t, r.stdin.Close())
+	r.exits(3)
+}
+
+// TestRunEndsTheCommandThoughNobodyReadsWhy: standard error is a pipe whose reader has gone.
+func TestRunEndsTheCommandThoughNobodyReadsWhy(t *testing.T) {
+	s := newStage(t)
+	out, in, err := os.Pipe()
+	require.NoError(t, err)
+	r := s.start(func(cmd *exec.Cmd) { cmd.Stderr = in }, `sh -c '`+stubborn+`' & wait`)
+	pid := r.pid()
+	require.NoError(t, in.Close())
+	require.NoError(t, out.Close())
+	s.revoke("a")
+	r.exits(exitLost)
+	require.False(t, alive(pid))
+}
+
+// TestOrphansAreBuriedWhileTheCommandRuns: one that runs for months and leaves daemons mustn't fill the table of
+// processes.
+func TestOrphansAreBuriedWhileTheCommandRuns(t *testing.T) {
+	s := newStage(t)
+	r := s.run(`for i in 1 2 3 4 5; do (setsid sh -c 'echo $$; exit 0' &); done; read line`)
+	for range 5 {
+		pid := r.pid()
+		eventually(t, "it is buried", func() bool { return stateOf(pid) == "" })
+	}
+	require.NoError(t, r.stdin.Close())
+	r.exits(1)
+}
+
+// stateOf is a process's, as /proc has it; "" if there is none.
+func stateOf(pid int) string {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return ""
+	}
+	return strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))[0]
+}
+
 // runAtTerminal runs a shell script at a terminal of its own. types is for what is typed there, says waits for a line.
 func (s *stage) runAtTerminal(script string) (cmd *exec.Cmd, types, says func(string)) {
+	s.t.Helper()
+	cmd, _, types, says = s.runAtTerminalTo(nil, script)
+	return cmd, types, says
+}
+
+// runAtTerminalTo is runAtTerminal with another standard output, and gives the terminal.
+func (s *stage) runAtTerminalTo(stdout *os.File, script string) (cmd *exec.Cmd, keyboard *os.File, types, says func(string)) {
 	s.t.Helper()
 	keyboard, tty := openTerminal(s.t)
 	self, err := exec.LookPath("locktopus")
@@ -359,6 +546,9 @@ func (s *stage) runAtTerminal(script string) (cmd *exec.Cmd, types, says func(st
 	cmd = exec.Command(self, "run", "--ttl", "2s", "-w", "a", "--", "sh", "-c", script)
 	cmd.Env = append(os.Environ(), envURL+"="+s.url)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
+	if stdout != nil {
+		cmd.Stdout = stdout
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	require.NoError(s.t, cmd.Start())
 	s.t.Cleanup(func() { _ = cmd.Process.Kill() })
@@ -376,7 +566,7 @@ func (s *stage) runAtTerminal(script string) (cmd *exec.Cmd, types, says func(st
 			}
 		}
 	}
-	return cmd, types, says
+	return cmd, keyboard, types, says
 }
 
 // openTerminal makes a terminal: what is written to the first is typed at the second.

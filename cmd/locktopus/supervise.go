@@ -19,11 +19,13 @@ func (p process) supervise(f *runFlags, program string, c *client.Client, lock *
 	w := &wrapper{process: p, child: ch, lock: lock, grace: min(f.grace, graceOf(c.TTL()))}
 	w.watch(incoming)
 	w.release()
-	if w.cause != nil {
-		fmt.Fprintf(p.stderr, "locktopus run: the lock was lost while the command was running: %s\n", said(w.cause))
-		return exitLost
+	if w.cause == nil {
+		return ch.code()
 	}
-	return ch.code()
+	if !w.told {
+		w.say("the lock was lost while the command was running: %s", said(w.cause))
+	}
+	return exitLost
 }
 
 // graceOf is the most time to end that a command can have of a lock that lasts so long.
@@ -51,10 +53,18 @@ type wrapper struct {
 	left   bool      // the command has ended, others of its group may not have
 	killAt time.Time // zero: the group was not told to end
 	cause  error     // why the lock was lost; nil: it was not
+	told   bool      // and people were told
+	killed bool      // the group was, because it did not end in time
+}
+
+// say tells people something. Much of it is what others have written.
+func (w *wrapper) say(format string, args ...any) {
+	fmt.Fprintf(w.stderr, "locktopus run: %s\n", printable(fmt.Sprintf(format, args...)))
 }
 
 // watch returns when the command and its group are gone. It passes signals on, and has them end before the lock does.
 func (w *wrapper) watch(incoming *incomingSignals) {
+	incoming.stopsToo()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	over, ended := w.lock.Done(), (<-chan struct{})(w.child.ended)
@@ -65,8 +75,10 @@ func (w *wrapper) watch(incoming *incomingSignals) {
 			w.child.takeTerminalBack()
 		case s := <-incoming.c:
 			w.child.pass(s)
-		case <-w.child.stopped:
-			w.suspend()
+		case by := <-w.child.stopped:
+			if !w.child.takesTerminal(by) {
+				w.suspend()
+			}
 		case <-over:
 			over = nil
 		case <-timer.C:
@@ -78,7 +90,7 @@ func (w *wrapper) watch(incoming *incomingSignals) {
 	}
 }
 
-// suspend stops us with a command that was stopped at its terminal, so that the shell which started us notices. Its
+// suspend stops us with a command that was stopped as at a terminal, so that the shell which started us notices. Its
 // lock lasts for as long as its session then; if that was too long, the command must not go on.
 func (w *wrapper) suspend() {
 	w.child.suspend()
@@ -87,7 +99,7 @@ func (w *wrapper) suspend() {
 		return
 	}
 	w.lose(w.lock.Err(), 0)
-	w.child.kill()
+	w.kill()
 }
 
 // tend does what is due and says how long it may be until it must be called again.
@@ -115,14 +127,27 @@ func (w *wrapper) tend(now time.Time) time.Duration {
 	if now.Before(w.killAt) {
 		return min(next, w.killAt.Sub(now))
 	}
-	w.child.kill() // again and again: some may be born just now
+	w.kill()
 	return groupPause
+}
+
+// kill ends the group for good. It is called again and again: some may be born just now.
+func (w *wrapper) kill() {
+	if !w.killed {
+		w.killed = true
+		whom := "the command, which has not ended in time"
+		if w.left {
+			whom = "what the command has left in its process group, which has not ended in time"
+		}
+		w.say("killing %s", whom)
+	}
+	w.child.kill()
 }
 
 // lose ends the group because of its lock.
 func (w *wrapper) lose(cause error, patience time.Duration) {
-	w.cause = cause
-	fmt.Fprintf(w.stderr, "locktopus run: ending the command: %s\n", said(cause))
+	w.cause, w.told = cause, true
+	w.say("ending the command: %s", said(cause))
 	w.end(patience)
 }
 
