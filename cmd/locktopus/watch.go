@@ -118,7 +118,7 @@ func troubleIn(err error) string {
 // passes says whether a watch that has ended so may be begun again: not one that was refused for good.
 func passes(err error) bool {
 	if lost, ok := errors.AsType[*client.LostError](err); ok {
-		return lost.State == "gone" // the session, and its requests
+		return lost.State == "gone" || lost.State == "shutdown" // with the session, or the server
 	}
 	if refused, ok := errors.AsType[*client.RefusedError](err); ok {
 		return refused.Code == "try_later" || refused.Code == "draining" || refused.Code == "forgotten"

@@ -99,7 +99,7 @@ func TestWatchEndsWhenItIsDenied(t *testing.T) {
 // TestWhatEndsAWatchForGood.
 func TestWhatEndsAWatchForGood(t *testing.T) {
 	for _, err := range []error{
-		client.ErrWatchInterrupted, client.ErrWatchLagged, context.DeadlineExceeded, &client.LostError{State: "gone"},
+		client.ErrWatchInterrupted, client.ErrWatchLagged, context.DeadlineExceeded, &client.LostError{State: "gone"}, &client.LostError{State: "shutdown"},
 		&client.OfflineError{Trouble: io.EOF, Ended: context.DeadlineExceeded}, &client.RefusedError{Code: "try_later"}, &client.RefusedError{Code: "draining"},
 	} {
 		require.True(t, passes(err), "%v", err)
