@@ -11,6 +11,7 @@ import (
 
 // supervise runs the command while the lock is held, and gives the lock up when its whole process group is gone.
 func (p process) supervise(f *runFlags, program string, c *client.Client, lock *client.Lock, incoming *incomingSignals) int {
+	incoming.stopsToo()
 	ch, err := startChild(program, f.command, f.environment(p, lock))
 	if err != nil {
 		fmt.Fprintf(p.stderr, "locktopus run: cannot execute %s: %v\n", f.command[0], bareError(err))
@@ -64,7 +65,6 @@ func (w *wrapper) say(format string, args ...any) {
 
 // watch returns when the command and its group are gone. It passes signals on, and has them end before the lock does.
 func (w *wrapper) watch(incoming *incomingSignals) {
-	incoming.stopsToo()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	over, ended := w.lock.Done(), (<-chan struct{})(w.child.ended)
