@@ -40,6 +40,7 @@ func (m *model) search(end time.Time) error {
 	all := m.operations()
 	doubted := m.doubted(all)
 	for {
+		m.lateness(doubted)
 		sure := slices.DeleteFunc(slices.Clone(all), func(op porcupine.Operation) bool {
 			h := op.Input.(happening)
 			return doubted[h.r] && m.doubtful(h)

@@ -28,11 +28,13 @@ type stranger struct {
 	rng      *rand.Rand
 	ttl      time.Duration
 	believes bool // in locks whose time is over: a fault that has to be found
+	kills    *kills
 
 	conn    *conn
 	session string
 	secret  string
 	granted time.Duration // the session's time
+	began   oracle.Moment // before that
 	event   uint64
 	lastID  uint64
 	heard   oracle.Moment // when the newest request was sent that has been answered
@@ -393,6 +395,7 @@ func (c *stranger) connect() error {
 func (c *stranger) welcome(m *said, sent oracle.Moment) error {
 	if c.session == "" {
 		c.lives++
+		c.began = sent
 	} else {
 		c.resumes++
 	}
@@ -433,7 +436,7 @@ func (l *lock) compare(m *said, all bool) error {
 func (c *stranger) lose(now oracle.Moment) {
 	for _, l := range c.locks {
 		l.loseChanges()
-		c.over(l, max(l.believed, c.promised(l)), now)
+		c.over(l, max(l.believed, min(c.promised(l), c.kills.after(c.began))), now)
 	}
 	c.session, c.secret, c.event, c.lastID, c.open = "", "", 0, 0, nil
 	c.heard = 0

@@ -28,5 +28,7 @@
 // Whether everybody is served in the end: clients that wait for ever do not finish. Which slot one gets of those that are
 // free. Whether an upgrade that was refused as a deadlock would have been one.
 //
-// The clients, and the wire that cuts, delays, repeats and falls silent, are in the tests.
+// The clients, the wire that cuts, delays, repeats and falls silent, and the servers that are killed, are in the tests. A
+// server that follows a killed one is in the model by its own lock on everything, whenever that ends: what clients of the
+// one before believed to hold, they held.
 package histories

@@ -75,10 +75,10 @@ func (c *elder) act() error {
 		c.believe()
 		c.released = oracle.Now()
 		c.say(`{"action":"release"}`)
-	case k < 22: // it goes, without a word
+	case k < 2, k < 22 && c.current.Answered != 0: // it goes, without a word
 		c.hangUp()
 		return nil
-	case k < 24: // it stops, as a machine does that has no time for it
+	case k >= 22 && k < 24: // it stops, as a machine does that has no time for it
 		pause(time.Duration(c.rng.Int64N(int64(3 * c.abandon))))
 	}
 	c.write(ws.OpPing, strconv.FormatInt(int64(oracle.Now()), 10))

@@ -47,12 +47,27 @@ func TestHistoriesOfFrozenProcesses(t *testing.T) {
 // processes are the clients that run, by their places in a namespace.
 var processes = []int{0, 1, strangers, strangers + 1, strangers + regulars}
 
-// task makes the test's own program one client.
+// task makes the test's own program one client, or a server.
 type task struct {
 	Namespace, Server, Address string
 	Seed                       uint64
 	Client                     int
 	Length                     time.Duration
+
+	State string // the state directory of a server
+	Grace bool   // of a server: it waits for clients of the one before
+}
+
+// command is a run of the test's own program, which ends with it.
+func (x *task) command(t testing.TB) *exec.Cmd {
+	self, err := os.Executable()
+	require.NoError(t, err)
+	text, err := json.Marshal(x)
+	require.NoError(t, err)
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), taskEnv+"="+string(text))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // also one that is stopped
+	return cmd
 }
 
 // report is what such a program says when it is done.
@@ -81,6 +96,9 @@ func init() {
 }
 
 func (x *task) do() error {
+	if x.State != "" {
+		return x.serve()
+	}
 	n := &namespace{server: x.Server, name: x.Namespace, seed: x.Seed}
 	if err := n.client(x.Client, x.Address)(time.Now().Add(x.Length)); err != nil {
 		return err
@@ -121,16 +139,11 @@ func (l *lines) Write(b []byte) (int, error) {
 }
 
 func startProcesses(t *testing.T, n *namespace, address string) (all []*process) {
-	self, err := os.Executable()
-	require.NoError(t, err)
 	for _, k := range processes {
-		text, err := json.Marshal(task{n.name, n.server, address, n.seed, k, *length})
-		require.NoError(t, err)
-		p := &process{name: fmt.Sprint("client ", k), cmd: exec.Command(self), said: &lines{}}
+		x := task{Namespace: n.name, Server: n.server, Address: address, Seed: n.seed, Client: k, Length: *length}
+		p := &process{name: fmt.Sprint("client ", k), cmd: x.command(t), said: &lines{}}
 		p.done, p.finish = context.WithCancel(context.Background())
-		p.cmd.Env = append(os.Environ(), taskEnv+"="+string(text))
 		p.cmd.Stderr = p.said
-		p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // also one that is stopped
 		out, err := p.cmd.StdoutPipe()
 		require.NoError(t, err)
 		require.NoError(t, p.cmd.Start())

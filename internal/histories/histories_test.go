@@ -70,14 +70,21 @@ type namespace struct {
 	strangers []*stranger
 	regulars  []*regular
 	elders    []*elder
+	kills     *kills // nil: the server lives
 }
 
 // run has all clients live for a while, and waits until the server knows none of them any more.
 func (n *namespace) run() {
+	n.live(strangers+regulars+elders, *length)
+	n.settle()
+}
+
+// live has the first clients live for a while.
+func (n *namespace) live(clients int, length time.Duration) {
 	address := n.wire.address()
-	until := time.Now().Add(*length)
+	until := time.Now().Add(length)
 	var all sync.WaitGroup
-	for k := range strangers + regulars + elders {
+	for k := range clients {
 		live := n.client(k, address)
 		all.Go(func() {
 			if err := live(until); err != nil {
@@ -86,6 +93,10 @@ func (n *namespace) run() {
 		})
 	}
 	all.Wait()
+}
+
+// settle waits until the server knows none of the clients any more, and gives what they don't know the end of one.
+func (n *namespace) settle() {
 	n.awaitEmpty()
 	now := oracle.Now()
 	for _, p := range n.regulars {
@@ -104,7 +115,7 @@ func (n *namespace) client(k int, address string) (live func(time.Time) error) {
 	case k < strangers:
 		c := &stranger{
 			name: fmt.Sprintf("%s/stranger%d", n.name, k), address: now, rng: rng, locks: map[uint64]*lock{},
-			ttl: time.Duration(300+rng.IntN(900)) * time.Millisecond,
+			ttl: time.Duration(300+rng.IntN(900)) * time.Millisecond, kills: n.kills,
 		}
 		n.strangers = append(n.strangers, c)
 		return c.live

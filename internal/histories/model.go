@@ -14,6 +14,7 @@ type model struct {
 	wants   []want
 	sets    sets
 	before  map[uint64]uint64 // the number below each that was given, 0 below the lowest
+	late    []bool            // whether a request can have another token than the number that it came with
 }
 
 // want is what a request is about.
@@ -230,6 +231,40 @@ func (s *state) sortWaiting(rest []entry) {
 		copy(rest[1:best+1], rest[:best])
 		rest[0] = e
 	}
+}
+
+// lateness finds the requests that an upgrade can have passed while they waited, or one that had been passed itself.
+// What some records leave open is left out.
+func (m *model) lateness(doubted map[int]bool) {
+	var fresh []outside
+	for i, r := range m.history {
+		for k, c := range r.Changes {
+			rises := !c.Down && !c.Waiting && c.Answer != Refused && c.Answer != Overlaps && c.Token != r.tokenBefore(k)
+			if rises && !(doubted[i] && c.Answered == 0) {
+				fresh = append(fresh, outside{c.Asked, either(c.Told, r.Gone), c.Token})
+			}
+		}
+	}
+	m.late = make([]bool, len(m.history))
+	for n := -1; n < len(fresh); {
+		n = len(fresh)
+		for i, r := range m.history {
+			if !m.late[i] && r.Answer != Granted && slices.ContainsFunc(fresh, r.passedBy) {
+				m.late[i] = true
+				fresh = append(fresh, outside{r.Asked, either(r.Told, r.Gone), r.Token})
+			}
+		}
+	}
+}
+
+// outside is a number that was given out of turn, between these moments; zero: nobody knows which.
+type outside struct {
+	from, until oracle.Moment
+	number      uint64
+}
+
+func (r *Record) passedBy(o outside) bool {
+	return o.from <= either(r.Told, r.Gone) && r.Asked <= o.until && (r.Token == 0 || o.number < r.Token)
 }
 
 // depend says whether the order of two that wait matters.

@@ -78,7 +78,7 @@ func (s *state) number(at int, r *Record) bool {
 	case r.Token != 0 && !s.give(r.Token):
 		s.there[at].is |= late
 	}
-	return s.there[at].is&late == 0 || r.Answer != Granted
+	return s.there[at].is&late == 0 || s.late[s.there[at].number]
 }
 
 // give gives a number: of those that are known, the next one.

@@ -17,7 +17,7 @@ import (
 // the end; and it says hello once more with what it has overheard.
 type wire struct {
 	listener net.Listener
-	target   string
+	target   atomic.Pointer[string]
 	seed     uint64
 	lie      func([]byte) []byte // what clients get for what the server says; nil: the truth
 	calm     bool                // nothing goes wrong
@@ -42,7 +42,8 @@ const (
 func newWire(t testing.TB, target string, seed uint64, calm bool) *wire {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	w := &wire{listener: ln, target: target, seed: seed, calm: calm, stop: make(chan struct{}), links: map[*link]bool{}}
+	w := &wire{listener: ln, seed: seed, calm: calm, stop: make(chan struct{}), links: map[*link]bool{}}
+	w.lead(target)
 	w.work.Go(w.accept)
 	t.Cleanup(func() {
 		_ = ln.Close()
@@ -57,6 +58,9 @@ func newWire(t testing.TB, target string, seed uint64, calm bool) *wire {
 	return w
 }
 
+// lead has new connections go there.
+func (w *wire) lead(target string) { w.target.Store(&target) }
+
 // address is where clients connect to.
 func (w *wire) address() string { return "ws://" + w.listener.Addr().String() }
 
@@ -66,7 +70,7 @@ func (w *wire) accept() {
 		if err != nil {
 			return
 		}
-		far, err := net.Dial("tcp", w.target)
+		far, err := net.Dial("tcp", *w.target.Load())
 		if err != nil {
 			_ = near.Close()
 			continue
@@ -208,7 +212,7 @@ func (l *link) repeat(rng *rand.Rand, said [][]byte) {
 	late, stays := time.Duration(rng.IntN(200))*time.Millisecond, time.Duration(rng.IntN(300))*time.Millisecond
 	l.w.work.Go(func() {
 		l.w.wait(late)
-		c, err := net.Dial("tcp", l.w.target)
+		c, err := net.Dial("tcp", *l.w.target.Load())
 		if err != nil {
 			return
 		}
