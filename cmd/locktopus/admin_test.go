@@ -129,7 +129,7 @@ func TestAdministrationIsUnderTheServersTLS(t *testing.T) {
 	releaseSays(t, 1, reached, "--admin", "https://localhost:"+port, "--ca", ca)
 	releaseSays(t, 69, "not another", "--admin", "https://"+address, "--ca", ca, "--server-name", "another")
 	releaseSays(t, 1, reached, "--admin", "https://"+address, "--ca", ca, "--server-name", "localhost")
-	releaseSays(t, 69, "unknown authority", "--admin", "https://"+address)
+	releaseSays(t, 69, "unknown authority; --ca names the authority that it is from", "--admin", "https://"+address)
 	releaseSays(t, 69, "", "--admin", "http://"+address)
 }
 

@@ -79,6 +79,9 @@ func startChild(program string, args, env []string) (*child, error) {
 		dieWithParent(cmd.SysProcAttr)
 		err := cmd.Start()
 		if err == nil {
+			// From now on we are in the background, perhaps, and write there, and take the terminal back. Nothing of that
+			// may stop us; the command has not inherited it.
+			signal.Ignore(syscall.SIGTTOU)
 			ch.pid = cmd.Process.Pid
 			_ = cmd.Process.Release() // waited for below, where a stop is seen, too
 		}
@@ -155,16 +158,12 @@ func (ch *child) giveTerminal() bool {
 	return ch.owns
 }
 
-// takeTerminalBack puts us in the foreground of the terminal, where the group is. Who does that from the background is
-// stopped, unless the signal for it is ignored, which nobody shall inherit.
+// takeTerminalBack puts us in the foreground of the terminal, where the group is.
 func (ch *child) takeTerminalBack() {
-	if !ch.owns {
-		return
+	if ch.owns {
+		_ = unix.IoctlSetPointerInt(ch.terminal, unix.TIOCSPGRP, unix.Getpgrp())
 	}
 	ch.owns = false
-	signal.Ignore(syscall.SIGTTOU)
-	_ = unix.IoctlSetPointerInt(ch.terminal, unix.TIOCSPGRP, unix.Getpgrp())
-	signal.Reset(syscall.SIGTTOU)
 }
 
 // ownTerminal is the terminal that our session has; -1: none.

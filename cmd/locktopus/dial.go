@@ -138,5 +138,11 @@ func exitFor(err error) int {
 	return exitUnreachable
 }
 
-// said is an error without the client's prefix: the command says its own name.
-func said(err error) string { return strings.TrimPrefix(err.Error(), "locktopus: ") }
+// said is an error without the client's prefix: the command says its own name. Where a flag would help it is named.
+func said(err error) string {
+	text := strings.TrimPrefix(err.Error(), "locktopus: ")
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		text += "; --ca names the authority that it is from"
+	}
+	return text
+}

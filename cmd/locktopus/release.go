@@ -26,7 +26,7 @@ func (p process) release(args []string) int {
 	}
 	answer, code, err := f.take()
 	if err != nil {
-		fmt.Fprintf(p.stderr, "locktopus release: %s\n", printable(err.Error()))
+		fmt.Fprintf(p.stderr, "locktopus release: %s\n", printable(said(err)))
 		return code
 	}
 	text := f.answerText(answer)

@@ -507,6 +507,25 @@ func TestRunEndsTheCommandThoughNobodyReadsWhy(t *testing.T) {
 	require.False(t, alive(pid))
 }
 
+// TestRunEndsTheCommandThoughItMayNotWrite: it is in the background of a terminal that stops whoever writes from there.
+func TestRunEndsTheCommandThoughItMayNotWrite(t *testing.T) {
+	s := newStage(t)
+	cmd, _, says := s.runAtTerminal(`stty tostop; echo started; exec sleep 600`)
+	says("started")
+	s.revoke("a")
+	says("locktopus run: ending the command: the lock is lost: revoked: on fire")
+	_ = cmd.Wait()
+	require.Equal(t, exitLost, cmd.ProcessState.ExitCode())
+}
+
+// TestTheCommandInheritsNoSignalThatRunIgnores.
+func TestTheCommandInheritsNoSignalThatRunIgnores(t *testing.T) {
+	s := newStage(t)
+	ours, err := exec.Command("grep", "SigIgn", "/proc/self/status").Output()
+	require.NoError(t, err)
+	require.Equal(t, string(ours), s.run(`grep SigIgn /proc/self/status`).exits(0))
+}
+
 // TestOrphansAreBuriedWhileTheCommandRuns: one that runs for months and leaves daemons mustn't fill the table of
 // processes.
 func TestOrphansAreBuriedWhileTheCommandRuns(t *testing.T) {

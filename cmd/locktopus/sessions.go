@@ -35,7 +35,7 @@ func (p process) sessions(args []string) int {
 	}
 	code, err := f.eachSession(newLines(p.stdout, f.json))
 	if err != nil {
-		fmt.Fprintf(p.stderr, "locktopus sessions: %s\n", printable(err.Error()))
+		fmt.Fprintf(p.stderr, "locktopus sessions: %s\n", printable(said(err)))
 	}
 	return code
 }
