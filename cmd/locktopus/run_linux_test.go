@@ -271,6 +271,7 @@ func TestRunIsGrantedLessThanItAsksFor(t *testing.T) {
 }
 
 func TestRunPassesSignalsOn(t *testing.T) {
+	heedHangups(t)
 	s := newStage(t)
 	r := s.run(`trap "echo user" USR1; trap "echo hup" HUP; trap "echo int; exit 7" INT; echo $$; while :; do sleep 0.01; done`)
 	r.pid()
@@ -285,8 +286,16 @@ func TestRunPassesSignalsOn(t *testing.T) {
 	s.take("a")
 }
 
+// heedHangups lets programs that a test starts notice SIGHUP, also where the tests run under nohup.
+func heedHangups(t *testing.T) {
+	heard := make(chan os.Signal, 1)
+	signal.Notify(heard, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(heard) })
+}
+
 // TestRunLeavesTheQueueOnASignal and doesn't start anything.
 func TestRunLeavesTheQueueOnASignal(t *testing.T) {
+	heedHangups(t)
 	for signal, code := range map[os.Signal]int{syscall.SIGTERM: 143, syscall.SIGINT: 130, syscall.SIGHUP: 129} {
 		s := newStage(t)
 		held := s.take("a")

@@ -72,6 +72,9 @@ func (w *watcher) again(ctx context.Context, why error) (*client.Watch, error) {
 	since := time.Now()
 	asking, cancel := context.WithTimeout(ctx, blink)
 	watch, err := w.c.Watch(asking, w.path)
+	if _, ok := errors.AsType[*client.LostError](err); ok { // with the session: there is another one now
+		watch, err = w.c.Watch(asking, w.path)
+	}
 	cancel()
 	gone := passes(err)
 	if gone {

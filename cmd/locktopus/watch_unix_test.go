@@ -66,6 +66,19 @@ func TestWatchGoesOnWhenTheServerIsBack(t *testing.T) {
 	require.Regexp(t, `"change":"present".*"new"`, next(t, objects))
 	hold(t, second, "newer")
 	require.Regexp(t, ` acquired .* write newer$`, next(t, text))
+
+	// A restart so quick that nobody misses the server, or a little slower.
+	third, _ := newServer(t)
+	hold(t, third, "newest")
+	wire.Lead(third.Addr().String())
+	wire.Cut()
+	line := next(t, said)
+	if strings.Contains(line, "is gone since") {
+		require.NotContains(t, line, "the lock is lost")
+		line = next(t, said)
+	}
+	require.Regexp(t, `the server (was restarted|is back since \d\d:\d\d:\d\d, and was restarted): what was locked before is not$`, line)
+	require.Regexp(t, `\(acquired\) .* write newest$`, next(t, text))
 }
 
 // TestWatchEndsWhenItIsDenied, also when the server was gone meanwhile.

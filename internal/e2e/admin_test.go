@@ -115,7 +115,8 @@ func TestAdministratorsTakeLocksAndSessionsFromClients(t *testing.T) {
 	require.Regexp(t, fmt.Sprintf(`(?m)^  waits for v1, lock %d: write user, acquired$`, id), text)
 	require.Regexp(t, `(?m)^  waits for alice, lock 1: write user/bob, enqueued for .*, note "deploy"$`, text)
 
-	require.Contains(t, run(0, "release", "v1", fmt.Sprint(id), "--reason", "its owner is on holiday"), "released: write user, acquired by a client of version 1")
+	require.Regexp(t, `(?m)^connected .* 0      1      [0-9a-f]{12}  alice `, run(0, "sessions"))
+	require.Contains(t, run(0, "release", "v1", fmt.Sprint(id), "--reason", "its owner is on holiday"), "released in namespace n: write user, acquired by a client of version 1")
 	require.Equal(t, "communication error: an administrator has released this connection's lock: its owner is on holiday", old.mustFault())
 	heard(t, alice, `^{"event":1,"lock":1,"state":"acquired"`)
 
