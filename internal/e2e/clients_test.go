@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"bufio"
 	"os"
 	"os/exec"
 	"testing"
@@ -38,6 +39,30 @@ func TestOurJavaScriptClient(t *testing.T) {
 			npm(t, folder, env, "node", "--test", "--test-reporter=spec", "test/"+file)
 		})
 	}
+}
+
+// TestOurJavaScriptClientKnowsOfAServersEnd: it takes it for the end of its locks, and answers, so that the next server
+// needn't wait for it.
+func TestOurJavaScriptClientKnowsOfAServersEnd(t *testing.T) {
+	const folder = "../../clients/typescript"
+	npm(t, folder, nil, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+	npm(t, folder, nil, "npm", "run", "build")
+	srv := start(t, setup{config: shortLived})
+	cmd := exec.Command("node", "test/stopped.mjs")
+	cmd.Dir, cmd.Env, cmd.Stderr = folder, append(os.Environ(), "LOCKTOPUS_URL=ws://"+srv.addr+"/v2"), os.Stderr
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() { cmd.Process.Kill() })
+	said := bufio.NewScanner(out)
+	require.True(t, said.Scan())
+	require.Equal(t, "holds", said.Text())
+	eventually(t, "it waits, too", func() bool { return srv.stats("stopped").GroupsPending == 1 })
+	srv.stop()
+	require.True(t, said.Scan())
+	require.Equal(t, "shutdown", said.Text())
+	require.NotContains(t, srv.log.String(), "may believe in their locks")
+	require.NoError(t, cmd.Wait())
 }
 
 // npm runs a command in a folder.
