@@ -236,11 +236,11 @@ func (s *service) grace() time.Duration {
 	case owed == 0:
 		return 0
 	case !s.config.State.Grace:
-		s.log.Warn("the last server did not stop in an orderly way: clients of it that have no connection may believe in their locks for a while, and others get these at once (state.grace is false)",
+		s.log.Warn("the last server has not told all of its clients that their locks are lost, and others can have these at once (state.grace is false)",
 			"for", owed.Round(time.Millisecond).String())
 		return 0
 	}
-	s.log.Warn("the last server did not stop in an orderly way: no lock is granted until its clients know that theirs are lost (state.grace)",
+	s.log.Warn("the last server has not told all of its clients that their locks are lost: no lock is granted until they must know (state.grace)",
 		"for", owed.Round(time.Millisecond).String())
 	return owed
 }
@@ -379,7 +379,7 @@ func (s *service) settle() {
 	owed := s.server.Owed()
 	s.fence.Settle(owed)
 	if owed > 0 && s.fence.Dir() != "" {
-		s.log.Warn("clients that cannot be reached may believe in their locks: the next server will grant none until they know (state.grace)",
+		s.log.Warn("clients that could not be told may believe in their locks: the next server will grant none until they must know (state.grace)",
 			"for", owed.Round(time.Millisecond).String())
 	}
 }

@@ -43,7 +43,7 @@ func TestAKilledServersLocksAreNotGivenAwayBeforeTheirHoldersKnow(t *testing.T) 
 	holder := cutOffHolder(t, srv)
 	srv.kill()
 	next := start(t, setup{stateDir: state, config: shortLived})
-	require.Contains(t, next.log.String(), `level=WARN msg="the last server did not stop in an orderly way: no lock is granted until its clients know that theirs are lost (state.grace)" for=`)
+	require.Contains(t, next.log.String(), `level=WARN msg="the last server has not told all of its clients that their locks are lost: no lock is granted until they must know (state.grace)" for=`)
 	_, body := next.get("/healthz")
 	require.Contains(t, body, "ok, but no lock is granted for another ")
 	old := connect(t, dialGorilla, next.target("n"))
@@ -103,7 +103,7 @@ func TestARestartMakesNobodyWait(t *testing.T) {
 	require.NotContains(t, srv.log.String(), "may believe in their locks")
 
 	next := start(t, setup{stateDir: state, config: shortLived})
-	require.NotContains(t, next.log.String(), "did not stop in an orderly way")
+	require.NotContains(t, next.log.String(), "has not told all of its clients")
 	_, err = dialGo(t, next.addr).TryLock(t.Context(), locktopus.Write("a"))
 	require.NoError(t, err)
 	cancel()
@@ -120,7 +120,7 @@ func TestARestartWaitsForThoseWhoCannotBeTold(t *testing.T) {
 	require.NoError(t, err)
 	srv.signal(syscall.SIGTERM)
 	srv.wait()
-	require.Contains(t, srv.log.String(), "clients that cannot be reached may believe in their locks")
+	require.Contains(t, srv.log.String(), "clients that could not be told may believe in their locks")
 	next := start(t, setup{stateDir: state, config: shortLived})
 	_, err = dialGo(t, next.addr).Lock(t.Context(), locktopus.Write("a"))
 	require.NoError(t, err)
@@ -128,5 +128,32 @@ func TestARestartWaitsForThoseWhoCannotBeTold(t *testing.T) {
 	next.stop()
 
 	last := start(t, setup{stateDir: state, config: shortLived})
-	require.NotContains(t, last.log.String(), "did not stop in an orderly way")
+	require.NotContains(t, last.log.String(), "has not told all of its clients")
+}
+
+// TestAnAdministratorEndsTheGrace who knows that no client is left, with the names that "locktopus ls" shows.
+func TestAnAdministratorEndsTheGrace(t *testing.T) {
+	t.Parallel()
+	state := t.TempDir()
+	needs := setup{stateDir: state, config: administered.config, env: administered.env}
+	srv := start(t, needs)
+	lost, _ := greet(t, srv, "n", "lost")
+	lost.send(`{"op":"lock","id":1,"resources":[{"type":"write","path":["a"]}]}`)
+	heard(t, lost, `"acquired"`)
+	srv.kill()
+	next := start(t, needs)
+	alice, _ := greet(t, next, "n", "alice")
+	alice.send(`{"op":"lock","id":1,"resources":[{"type":"write","path":["a"]}]}`)
+	heard(t, alice, `"enqueued"`)
+	run := func(args ...string) string {
+		cmd := command(args...)
+		cmd.Env = append(cmd.Env, "LOCKTOPUS_ADMIN_URL="+next.adminURL(), "LOCKTOPUS_ADMIN_TOKEN="+adminToken, "LOCKTOPUS_URL=ws://"+next.addr+"/v2?namespace=n")
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		return string(out)
+	}
+	require.Regexp(t, `(?m)^acquired +\S+ +\d+ +server +1 +- +write ""  # "grace period after a restart, until \d\d:\d\d:\d\d UTC"$`, run("ls"))
+	require.Regexp(t, `(?m)^  waits for server, lock 1: write "", acquired for .*, note "grace period after a restart, until `, run("inspect", "a"))
+	require.Regexp(t, `^released: write "", acquired for .* by session server, lock 1, note "grace`, run("release", "server", "1", "--reason", "it was the only one"))
+	heard(t, alice, `^{"event":1,"lock":1,"state":"acquired"`)
 }

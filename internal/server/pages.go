@@ -84,7 +84,7 @@ func (s *Server) graceText(format string) string {
 	if left == 0 {
 		return ""
 	}
-	return fmt.Sprintf(format, fmt.Sprintf("no lock is granted for another %v: the server before was killed, and its clients may believe in theirs until then (state.grace)",
+	return fmt.Sprintf(format, fmt.Sprintf("no lock is granted for another %v: clients of the server before may believe in theirs until then (state.grace)",
 		left.Round(100*time.Millisecond)))
 }
 
