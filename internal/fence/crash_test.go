@@ -44,7 +44,7 @@ func life(t *testing.T, d *simDisk, p promises, ids int) promises {
 	for n := 0; n < ids; {
 		synctest.Wait() // the background has done what it can
 		longer := p.covered + time.Second
-		f.Cover(longer, func() {})
+		f.Cover(longer)
 		synctest.Wait()
 		if f.Covers(longer) {
 			p.covered = longer

@@ -71,10 +71,7 @@ type Fence struct {
 	sessions atomic.Int64  // durable: milliseconds that a session may live without a message
 	longest  atomic.Int64  // asked for
 	err      atomic.Pointer[error]
-
-	mu     sync.Mutex // guards asking and ended
-	asking []func()   // to be called after the next attempt to write
-	ended  bool       // there is none to come
+	notify   atomic.Pointer[func()]
 
 	ask     chan struct{}             // holds one token: somebody needs a block, or longer sessions
 	calm    chan func() time.Duration // holds one: see Relax
@@ -203,23 +200,15 @@ func (f *Fence) poke() {
 // wait for as long if this one ends without a word.
 func (f *Fence) Covers(ttl time.Duration) bool { return inMilliseconds(ttl) <= f.sessions.Load() }
 
-// Cover has sessions of that length covered in the background. After the next attempt done is called, once, by the
-// goroutine that writes: it must not block. It is for the caller to see whether they are covered then, and else why
-// not (Err).
-func (f *Fence) Cover(ttl time.Duration, done func()) {
+// Cover has sessions of that length covered in the background.
+func (f *Fence) Cover(ttl time.Duration) {
 	raise(&f.longest, inMilliseconds(ttl))
-	f.mu.Lock()
-	ended := f.ended
-	if !ended {
-		f.asking = append(f.asking, done)
-	}
-	f.mu.Unlock()
-	if ended {
-		done()
-		return
-	}
 	f.poke()
 }
+
+// Notify has a function called after each attempt to write what was asked for, by the goroutine that writes: it must
+// not block. Whether something is covered then is to be asked, and else why not (Err).
+func (f *Fence) Notify(call func()) { f.notify.Store(&call) }
 
 // inMilliseconds rounds up: nobody is waited for too short a time.
 func inMilliseconds(d time.Duration) int64 {
@@ -238,27 +227,6 @@ func raise(x *atomic.Int64, least int64) {
 			return
 		}
 	}
-}
-
-// answer calls those who have asked so far. ended: there is no attempt to come.
-func (f *Fence) answer(asking []func(), ended bool) {
-	f.mu.Lock()
-	if f.err.Load() != nil || ended { // who has come meanwhile needn't wait for the next attempt
-		asking, f.asking = append(asking, f.asking...), nil
-	}
-	f.ended = ended
-	f.mu.Unlock()
-	for _, done := range asking {
-		done()
-	}
-}
-
-// asked takes those who wait for an attempt that has not begun.
-func (f *Fence) asked() (asking []func()) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	asking, f.asking = f.asking, nil
-	return asking
 }
 
 // Relax has sessions covered that are as long as longest says and no longer, in the background, so that the next
@@ -316,7 +284,6 @@ func (f *Fence) run() {
 	defer close(f.done)
 	defer f.lock.Close() // an error could only be about the holder's pid, which nobody needs any more
 	f.serve()
-	f.answer(f.asked(), true)
 	f.last = f.settle()
 }
 
@@ -340,10 +307,11 @@ func (f *Fence) serve() {
 // reserveAtLast raises the mark, however often it takes; false: Close came first.
 func (f *Fence) reserveAtLast() bool {
 	for wait := retryFirst; ; wait = min(2*wait, retryMost) {
-		asking := f.asked() // before it is seen what is needed
 		err := f.reserve()
 		f.report(err)
-		f.answer(asking, false)
+		if call := f.notify.Load(); call != nil {
+			(*call)()
+		}
 		if err == nil {
 			return true
 		}

@@ -303,10 +303,9 @@ func inDir(t *testing.T, test func(t *testing.T, d *simDisk, open func() *Fence)
 
 // cover has sessions covered, as far as that can be.
 func cover(f *Fence, ttl time.Duration) bool {
-	answered := false
-	f.Cover(ttl, func() { answered = true })
+	f.Cover(ttl)
 	synctest.Wait()
-	return answered && f.Covers(ttl)
+	return f.Covers(ttl)
 }
 
 func TestWhatWasCoveredIsOwedByTheNextProcess(t *testing.T) {
@@ -372,40 +371,42 @@ func TestSessionsAreNotCoveredByADiskThatFails(t *testing.T) {
 	})
 }
 
-// TestWhoAsksIsAnswered whatever becomes of the disk and of the fence, and once.
-func TestWhoAsksIsAnswered(t *testing.T) {
+// TestEachAttemptIsTold, whatever becomes of it, and one follows each wish.
+func TestEachAttemptIsTold(t *testing.T) {
 	inDir(t, func(t *testing.T, d *simDisk, open func() *Fence) {
 		f := open()
-		answers := 0
-		ask := func(ttl time.Duration) { f.Cover(ttl, func() { answers++ }) }
+		told := 0
+		f.Notify(func() { told++ })
 		hang := make(chan struct{})
 		d.mu.Lock()
 		d.hang = hang
 		d.mu.Unlock()
-		ask(time.Second)
+		f.Cover(time.Second)
 		synctest.Wait()
-		ask(time.Minute)
+		f.Cover(time.Minute)
+		f.Cover(time.Hour)
 		synctest.Wait()
-		require.Zero(t, answers, "the disk hangs")
+		require.Zero(t, told, "the disk hangs")
 		require.False(t, f.Covers(time.Second))
 		d.mu.Lock()
 		d.hang = nil
 		d.mu.Unlock()
 		close(hang)
 		synctest.Wait()
-		require.Equal(t, 2, answers)
-		require.True(t, f.Covers(time.Minute))
+		require.Equal(t, 2, told)
+		require.True(t, f.Covers(time.Hour))
+		f.Cover(time.Minute)
+		synctest.Wait()
+		require.Equal(t, 3, told, "also if there is nothing to do")
 
 		d.setFault(func(int, string) outcome { return failsBefore })
-		ask(time.Hour)
+		f.Cover(2 * time.Hour)
 		synctest.Wait()
-		require.Equal(t, 3, answers)
-		ask(time.Hour)
+		require.Equal(t, 4, told)
+		require.Error(t, f.Err(), "it says why")
 		require.NoError(t, f.Close())
-		require.Equal(t, 4, answers, "there is no attempt to come")
-		ask(time.Hour)
-		require.Equal(t, 5, answers)
-		require.False(t, f.Covers(time.Hour))
+		f.Cover(time.Hour)
+		require.False(t, f.Covers(2*time.Hour))
 	})
 }
 
@@ -515,7 +516,8 @@ func TestOnlyTheDirectorysOwnerSettles(t *testing.T) {
 	f, err := Open(dir, 10, nil)
 	require.NoError(t, err)
 	done := make(chan struct{})
-	f.Cover(time.Minute, func() { close(done) })
+	f.Notify(func() { close(done) })
+	f.Cover(time.Minute)
 	<-done
 	require.True(t, f.Covers(time.Minute))
 	before, err := os.ReadFile(filepath.Join(dir, markName))

@@ -3,6 +3,8 @@ package server
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -60,8 +62,44 @@ func (w *worker) park(c wsnet.Conn, sess *connection, h *wire.V2Greeting, span t
 		return
 	}
 	sess.v2.parked = &parked{hello: wire.V2Greeting{Name: append([]byte(nil), h.Name...), TTLMS: h.TTLMS}}
-	id := c.ID()
-	w.s.fence.Cover(span, func() { w.s.net.Post(id, tokenCovered) })
+	w.s.lobby.enter(c.ID()) // before anything can be told
+	w.s.fence.Cover(span)
+}
+
+// lobby is the connections with a parked hello. The zero value is empty.
+type lobby struct {
+	mu    sync.Mutex // guards those
+	those map[wsnet.ConnID]struct{}
+}
+
+func (l *lobby) enter(id wsnet.ConnID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.those == nil {
+		l.those = map[wsnet.ConnID]struct{}{}
+	}
+	l.those[id] = struct{}{}
+}
+
+func (l *lobby) leave(id wsnet.ConnID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if delete(l.those, id); len(l.those) == 0 {
+		l.those = nil // a map doesn't shrink
+	}
+}
+
+func (l *lobby) all() []wsnet.ConnID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Collect(maps.Keys(l.those))
+}
+
+// written says that the fence has written, or can't.
+func (s *Server) written() {
+	for _, id := range s.lobby.all() {
+		s.net.Post(id, tokenCovered)
+	}
 }
 
 // stepOf is what is covered for sessions of a length, so that the disk is written a dozen times in a server's
@@ -144,6 +182,7 @@ func (w *worker) wait(c wsnet.Conn, sess *connection, msg []byte) {
 func (w *worker) unpark(c wsnet.Conn, sess *connection) {
 	p := sess.v2.parked
 	sess.v2.parked = nil
+	w.s.lobby.leave(c.ID())
 	if w.s.stage.Load() != serving {
 		w.lookV2(c, sess)
 		return

@@ -225,5 +225,6 @@ func TestAParkedHelloMayBeLostOrCutShort(t *testing.T) {
 		cancel()
 		require.Zero(t, n.s.spaces.count())
 		require.Zero(t, n.s.Owed())
+		require.Empty(t, n.s.lobby.those)
 	})
 }

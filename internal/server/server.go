@@ -94,6 +94,7 @@ type Server struct {
 	living    atomic.Int64  // sessions of v2
 	homes     tally         // of those, by the addresses that they were begun from
 	spans     spans         // and by what is covered for them
+	lobby     lobby         // hellos that wait for the disk
 	drainEnd  atomic.Int64  // when clients are disconnected, in Unix nanoseconds
 	born      time.Time     // when the clock of sessions began
 	stop      chan struct{} // closed when the server ends
@@ -151,6 +152,7 @@ func newServer(o Options) *Server {
 	if s.grace = newGrace(o.Grace, s.born); s.grace.left() > 0 {
 		s.spaces.guard = s.guard
 	}
+	o.Fence.Notify(s.written)
 	return s
 }
 

@@ -269,8 +269,10 @@ func TestUpgradesNeedAReservedNumber(t *testing.T) {
 	require.NoError(t, err)
 	n := newFake(testSettings(), f)
 	covered := make(chan struct{})
-	f.Cover(time.Minute, func() { close(covered) })
+	n.s.fence.Notify(func() { close(covered) })
+	f.Cover(time.Minute)
 	<-covered
+	n.s.fence.Notify(func() {})
 	a := readers(t, n, 1)[0]
 	require.NoError(t, f.Close())
 	said := ""

@@ -503,6 +503,9 @@ func (w *worker) notifyV2(c wsnet.Conn, sess *connection, token uint64) {
 func (w *worker) closedV2(c wsnet.Conn, sess *connection, why wsnet.Reason) {
 	a := sess.v2
 	w.s.greetings.remove(a.greeting)
+	if a.parked != nil {
+		w.s.lobby.leave(c.ID())
+	}
 	if a.session == nil {
 		return
 	}
