@@ -112,25 +112,35 @@ type Refused struct{ Why string }
 
 func (r *Refused) Error() string { return "the server refuses what the probe asks: " + r.Why }
 
-// open makes a connection to a namespace.
+// open makes a connection of version 1 to a namespace.
 func (t *Target) open(space string, abandon, patience time.Duration) (*conn, error) {
+	q := t.query(space)
+	q.Set("abandon-timeout-ms", strconv.FormatInt(abandon.Milliseconds(), 10))
+	return t.connect(q, "", answerBytesMax, patience)
+}
+
+// connect makes a connection with a query and a subprotocol, which may be empty, to a server whose messages are no
+// longer than that.
+func (t *Target) connect(q url.Values, subprotocol string, longest int, patience time.Duration) (*conn, error) {
 	nc, err := t.dial(patience)
 	if err != nil {
 		return nil, fmt.Errorf("cannot connect: %w", err)
 	}
-	q := t.query(space)
-	q.Set("abandon-timeout-ms", strconv.FormatInt(abandon.Milliseconds(), 10))
 	nc.SetDeadline(time.Now().Add(patience))
 	in := bufio.NewReader(nc)
-	if _, err = io.WriteString(nc, "GET "+t.path()+"?"+q.Encode()+" HTTP/1.1\r\n"+t.tail()); err == nil {
-		err = upgraded(in)
+	head := "GET " + t.path() + "?" + q.Encode() + " HTTP/1.1\r\n"
+	if subprotocol != "" {
+		head += "Sec-WebSocket-Protocol: " + subprotocol + "\r\n"
+	}
+	if _, err = io.WriteString(nc, head+t.tail()); err == nil {
+		err = upgraded(in, subprotocol)
 	}
 	if err != nil {
 		nc.Close()
 		return nil, err
 	}
 	nc.SetDeadline(time.Time{})
-	c := &conn{nc: nc, in: in, patience: patience, events: make(chan event, 16)}
+	c := &conn{nc: nc, in: in, longest: longest, patience: patience, events: make(chan event, 16)}
 	go c.listen()
 	return c, nil
 }
@@ -139,7 +149,7 @@ func (t *Target) open(space string, abandon, patience time.Duration) (*conn, err
 var refusedStatus = map[int]bool{401: true, 403: true, 404: true, 429: true, 431: true, 503: true}
 
 // upgraded reads the answer to a good handshake.
-func upgraded(in *bufio.Reader) error {
+func upgraded(in *bufio.Reader, subprotocol string) error {
 	resp, err := http.ReadResponse(in, nil)
 	if err != nil {
 		return fmt.Errorf("no answer to an upgrade that HTTP knows: %w", err)
@@ -157,8 +167,8 @@ func upgraded(in *bufio.Reader) error {
 		return fmt.Errorf("an upgrade to %q, connection %q", h.Get("Upgrade"), h.Get("Connection"))
 	case h.Get("Sec-WebSocket-Accept") != handshakeAccept(handshakeKey):
 		return fmt.Errorf("Sec-WebSocket-Accept is %q, not the answer to the key", h.Get("Sec-WebSocket-Accept"))
-	case h.Get("Sec-WebSocket-Extensions") != "" || h.Get("Sec-WebSocket-Protocol") != "":
-		return errors.New("an upgrade with extensions or a subprotocol that nobody asked for")
+	case h.Get("Sec-WebSocket-Extensions") != "" || h.Get("Sec-WebSocket-Protocol") != subprotocol:
+		return errors.New("an upgrade with extensions that nobody asked for, or with another subprotocol than was")
 	}
 	return nil
 }
@@ -189,6 +199,7 @@ func (t *Target) refusesUpgrade(bad badUpgrade, space string, patience time.Dura
 type conn struct {
 	nc       net.Conn
 	in       *bufio.Reader
+	longest  int // message that the server may send, in bytes
 	patience time.Duration
 	events   chan event  // closed behind the last one, which is an end
 	writing  sync.Mutex  // held for whole frames
@@ -259,7 +270,7 @@ func (c *conn) receive() (e event, err error) {
 	for begun := false; ; {
 		h, err := ws.ReadHeader(c.in)
 		if err == nil {
-			err = checkHeader(h, begun)
+			err = checkHeader(h, begun, c.longest)
 		}
 		if err != nil {
 			return e, err
@@ -277,8 +288,8 @@ func (c *conn) receive() (e event, err error) {
 			e.end, err = readClose(payload)
 			return e, err
 		default:
-			if msg, begun = append(msg, payload...), !h.Fin; len(msg) > answerBytesMax {
-				return e, fmt.Errorf("the server sent a message of more than %d bytes", answerBytesMax)
+			if msg, begun = append(msg, payload...), !h.Fin; len(msg) > c.longest {
+				return e, fmt.Errorf("the server sent a message of more than %d bytes", c.longest)
 			}
 			if !begun && !utf8.Valid(msg) {
 				return e, errors.New("the server sent a text that is no UTF-8")
@@ -290,11 +301,11 @@ func (c *conn) receive() (e event, err error) {
 	}
 }
 
-// answerBytesMax bounds what the server may say at once.
+// answerBytesMax bounds what a server of version 1 may say at once.
 const answerBytesMax = 1 << 16
 
 // checkHeader says what a server may not send. begun: a fragmented message has.
-func checkHeader(h ws.Header, begun bool) error {
+func checkHeader(h ws.Header, begun bool, longest int) error {
 	control := h.OpCode.IsControl()
 	switch {
 	case h.Masked:
@@ -311,7 +322,7 @@ func checkHeader(h ws.Header, begun bool) error {
 		return errors.New("the server sent a binary frame")
 	case begun != (h.OpCode == ws.OpContinuation):
 		return errors.New("the server's fragments are out of order")
-	case h.Length > answerBytesMax:
+	case h.Length > int64(longest):
 		return fmt.Errorf("the server sent a frame of %d bytes", h.Length)
 	}
 	return nil

@@ -18,7 +18,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // said is what a connection brings when its server sends these bytes and ends.
 func said(t *testing.T, sent ...[]byte) (events []event) {
 	ours, theirs := net.Pipe()
-	c := &conn{nc: ours, in: bufio.NewReader(ours), patience: time.Minute, events: make(chan event, 16)}
+	c := &conn{nc: ours, in: bufio.NewReader(ours), longest: answerBytesMax, patience: time.Minute, events: make(chan event, 16)}
 	go c.listen()
 	go func() {
 		discard := bufio.NewReader(theirs) // what the client answers

@@ -1,5 +1,5 @@
-// Package probe tests a lock server from outside, by what protocol version 1 promises: it plays several
-// clients of a namespace, good ones and bad ones, and checks all that such clients can check.
+// Package probe tests a lock server from outside, by what version 1 or version 2 of the protocol promises: it
+// plays several clients of a namespace, good ones and bad ones, and checks all that such clients can check.
 //
 // # Terms
 //
@@ -10,7 +10,13 @@
 // judged afterwards, by internal/oracle. A finding is a promise that was broken. A ghost is a request whose
 // client has gone: it may stand in the way for a while, and nobody is told when it doesn't any more.
 //
+// What is called V2 is for version 2. Its model (sessionV2, table, queue) is made from docs/PROTOCOL.md and shares nothing
+// with internal/session: the two are to find each other's faults. The eye is a client that looks on where something
+// happens that nobody is told, as when the server notices that a connection is gone.
+//
 // # What is checked
+//
+// Of version 1; fuzz/README.md has the list for version 2.
 //
 //   - Answers are the ones that the protocol has, in the order that it says, each once, on the connection
 //     that they are for.

@@ -145,16 +145,24 @@ var badFrames = []badFrame{
 // the header lines.
 type badUpgrade struct{ name, text string }
 
-// badUpgrades are refused with a status of 400 and above.
-var badUpgrades = []badUpgrade{
+// badUpgrades are refused with a status of 400 and above: those of both versions, and what version 1 doesn't take.
+var badUpgrades = append([]badUpgrade{
+	{"an abandon timeout below zero", "GET PATH?QUERY&abandon-timeout-ms=-1 HTTP/1.1\r\nTAIL\r\n"},
+	{"an abandon timeout that is no number", "GET PATH?QUERY&abandon-timeout-ms=soon HTTP/1.1\r\nTAIL\r\n"},
+	{"an abandon timeout of ages", "GET PATH?QUERY&abandon-timeout-ms=99999999999999999999 HTTP/1.1\r\nTAIL\r\n"},
+}, noUpgrades...)
+
+// badUpgradesV2 are refused in the same way by version 2.
+var badUpgradesV2 = append([]badUpgrade{
+	{"another subprotocol", "GET PATH?QUERY HTTP/1.1\r\nSec-WebSocket-Protocol: locktopus.v0\r\nTAIL\r\n"},
+}, noUpgrades...)
+
+var noUpgrades = []badUpgrade{
 	{"no namespace", "GET PATH?abandon-timeout-ms=0 HTTP/1.1\r\nTAIL\r\n"},
 	{"an empty namespace", "GET PATH?namespace= HTTP/1.1\r\nTAIL\r\n"},
 	{"a namespace that is no UTF-8", "GET PATH?namespace=%FF HTTP/1.1\r\nTAIL\r\n"},
 	{"a namespace with a control character", "GET PATH?namespace=a%0Ab HTTP/1.1\r\nTAIL\r\n"},
 	{"a query that can't be read", "GET PATH?QUERY&x=%zz HTTP/1.1\r\nTAIL\r\n"},
-	{"an abandon timeout below zero", "GET PATH?QUERY&abandon-timeout-ms=-1 HTTP/1.1\r\nTAIL\r\n"},
-	{"an abandon timeout that is no number", "GET PATH?QUERY&abandon-timeout-ms=soon HTTP/1.1\r\nTAIL\r\n"},
-	{"an abandon timeout of ages", "GET PATH?QUERY&abandon-timeout-ms=99999999999999999999 HTTP/1.1\r\nTAIL\r\n"},
 	{"another path", "GET PATH/nowhere?QUERY HTTP/1.1\r\nTAIL\r\n"},
 	{"POST", "POST PATH?QUERY HTTP/1.1\r\nContent-Length: 0\r\nTAIL\r\n"},
 	{"version 8 of WebSocket", "GET PATH?QUERY HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 8\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"},

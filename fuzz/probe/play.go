@@ -1,7 +1,6 @@
 package probe
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -17,11 +16,9 @@ import (
 
 // client is one of a round's.
 type client struct {
-	n       int
-	conn    *conn // nil: not connected
+	line
 	abandon time.Duration
 	request *request // alive
-	pings   [][]byte // sent, and not answered
 }
 
 // round plays a script. Its errors are findings, but for Refused and the context's.
@@ -52,10 +49,17 @@ func Play(ctx context.Context, t *Target, space string, script Script, patience 
 
 func newRound(t *Target, space string, clients int, patience time.Duration) *round {
 	r := &round{target: t, patience: patience, space: space, log: newTranscript()}
-	for n := range clients {
-		r.clients = append(r.clients, &client{n: n})
+	for range clients {
+		r.join()
 	}
 	return r
+}
+
+// join adds a client, which isn't connected yet.
+func (r *round) join() *client {
+	c := &client{line: line{n: len(r.clients), log: r.log, patience: r.patience}}
+	r.clients = append(r.clients, c)
+	return c
 }
 
 func (r *round) play(ctx context.Context, script Script) error {
@@ -105,14 +109,13 @@ func (r *round) do(s Step) error {
 		return r.close(c)
 	case hangUp, reset:
 		r.leave(c, oracle.Now())
-		c.conn.drop(s.act == reset)
-		c.conn = nil
+		c.drop(s.act == reset)
 		return nil
 	case ping:
-		r.ping(c, s.payload)
-		return r.heardAll(c)
+		c.ping(s.payload)
+		return c.heardAll()
 	case standStill:
-		return r.standStill()
+		return stillHere(r.lines())
 	}
 	panic("probe: a step has no such act")
 }
@@ -127,24 +130,9 @@ func (r *round) connect(c *client, abandon time.Duration) (err error) {
 	return err
 }
 
-// next is the next event of a client that isn't a pong: those must answer its pings in order.
-func (r *round) next(c *client) (event, error) {
-	for {
-		e := c.conn.next(r.patience)
-		r.log.heard(c.n, e)
-		if e.pong == nil {
-			return e, nil
-		}
-		if len(c.pings) == 0 || !bytes.Equal(e.pong, c.pings[0]) {
-			return e, fmt.Errorf("client %d: a pong that it didn't ask for: %s", c.n, shorten(string(e.pong)))
-		}
-		c.pings = c.pings[1:]
-	}
-}
-
 // hear is the next answer that a client gets.
 func (r *round) hear(c *client) (a answer, at oracle.Moment, err error) {
-	e, err := r.next(c)
+	e, err := c.next()
 	switch {
 	case err != nil:
 		return a, e.at, err
@@ -174,19 +162,10 @@ func refusalOf(text string) error {
 	return nil
 }
 
-// send sends a message, and a release behind it if it is to go twice.
-func (r *round) send(c *client, s Step, more ...byte) {
-	frames, pings := s.framing.frames(s.text)
-	for range pings {
-		c.pings = append(c.pings, pingPayload)
-	}
-	c.conn.send(s.framing, append(frames, more...))
-}
-
 func (r *round) say(c *client, s Step) error {
 	m, err := meaningOf(s.text)
 	at := oracle.Now()
-	r.send(c, s)
+	c.send(s.framing, s.text)
 	switch {
 	case err == nil && m.action == wire.V1Lock && c.request == nil:
 		return r.locked(c, m.resources)
@@ -281,7 +260,7 @@ func (r *round) released(c *client, going *request) error {
 func (r *round) sayTwice(c *client, s Step) error {
 	m, err := meaningOf(s.text)
 	at := oracle.Now()
-	r.send(c, s, frame(ws.OpText, true, []byte(releaseText))...)
+	c.send(s.framing, s.text, frame(ws.OpText, true, []byte(releaseText))...)
 	if err != nil || m.action != wire.V1Lock || c.request != nil {
 		return r.mustFault(c, at)
 	}
@@ -297,10 +276,9 @@ func (r *round) cross(c, d *client, s Step) error {
 		return err
 	}
 	first := c.request
-	both := Step{text: releaseText, framing: s.framing}
 	at := oracle.Now()
-	r.send(c, both)
-	r.send(d, both)
+	c.send(s.framing, releaseText)
+	d.send(s.framing, releaseText)
 	release := func(c *client, going *request) error {
 		if c.request == nil {
 			return r.mustFault(c, at)
@@ -322,7 +300,7 @@ const faultBytesMax = 4096
 
 // mustFault reads the server's complaint and the end of the connection.
 func (r *round) mustFault(c *client, at oracle.Moment) error {
-	e, err := r.next(c)
+	e, err := c.next()
 	if err != nil {
 		return err
 	}
@@ -339,22 +317,10 @@ func (r *round) mustFault(c *client, at oracle.Moment) error {
 // mustEnd reads the end of a connection that the server must close with one of these codes. Its client
 // has done something at that moment that ends it.
 func (r *round) mustEnd(c *client, at oracle.Moment, codes ...int) error {
-	e, err := r.next(c)
-	if err != nil {
+	if err := c.mustEnd(codes...); err != nil {
 		return err
 	}
-	if e.end == nil {
-		return fmt.Errorf("client %d must be closed with code %v; it gets %s", c.n, codes, shorten(e.text))
-	}
-	wanted := false
-	for _, code := range codes {
-		wanted = wanted || e.end.code == code
-	}
-	if !wanted || e.end.err != nil {
-		return fmt.Errorf("client %d must be closed with code %v: %v", c.n, codes, e.end)
-	}
 	r.leave(c, at)
-	c.conn = nil
 	return nil
 }
 
@@ -374,48 +340,18 @@ func (r *round) misframe(c *client, bad badFrame) error {
 
 func (r *round) close(c *client) error {
 	at := oracle.Now()
-	c.conn.closing.Store(true)
-	c.conn.send(framing{}, frame(ws.OpClose, true, ws.NewCloseFrameBody(ws.StatusNormalClosure, "")))
-	return r.mustEnd(c, at, int(ws.StatusNormalClosure))
-}
-
-func (r *round) ping(c *client, payload []byte) {
-	c.pings = append(c.pings, payload)
-	c.conn.send(framing{}, frame(ws.OpPing, true, payload))
-}
-
-// heardAll reads the pongs that a client waits for; nothing else may come.
-func (r *round) heardAll(c *client) error {
-	for len(c.pings) > 0 {
-		e := c.conn.next(r.patience)
-		r.log.heard(c.n, e)
-		if e.pong == nil {
-			return fmt.Errorf("client %d waits for a pong, and gets %v", c.n, e)
-		}
-		if !bytes.Equal(e.pong, c.pings[0]) {
-			return fmt.Errorf("client %d gets the pong %s for the ping %s", c.n, shorten(string(e.pong)), shorten(string(c.pings[0])))
-		}
-		c.pings = c.pings[1:]
+	if err := c.close(); err != nil {
+		return err
 	}
+	r.leave(c, at)
 	return nil
 }
 
-// standStill looks whether anything has come that nobody expects.
-func (r *round) standStill() error {
+func (r *round) lines() (lines []*line) {
 	for _, c := range r.clients {
-		if c.conn != nil {
-			r.ping(c, []byte("still"))
-		}
+		lines = append(lines, &c.line)
 	}
-	for _, c := range r.clients {
-		if c.conn == nil {
-			continue
-		}
-		if err := r.heardAll(c); err != nil {
-			return err
-		}
-	}
-	return nil
+	return lines
 }
 
 // settle waits until everybody knows what the last step has led to.
@@ -454,14 +390,13 @@ func gone(ghosts []*request) string {
 
 // finish has everybody leave, and looks at what is left: one more client must get the whole namespace.
 func (r *round) finish() error {
-	last := &client{n: len(r.clients)}
 	steps := []Step{{act: standStill}}
 	for _, c := range r.clients {
 		if c.conn != nil {
 			steps = append(steps, Step{client: c.n, act: sendClose})
 		}
 	}
-	r.clients = append(r.clients, last)
+	last := r.join()
 	all := `{"action":"lock","resources":[{"type":"write","path":[]}]}`
 	for _, s := range append(steps, Step{client: last.n, text: all}, Step{client: last.n, text: releaseText}, Step{client: last.n, act: sendClose}) {
 		if err := r.step(s); err != nil {
@@ -474,8 +409,6 @@ func (r *round) finish() error {
 // dropAll ends what is left of a round.
 func (r *round) dropAll() {
 	for _, c := range r.clients {
-		if c.conn != nil {
-			c.conn.drop(true)
-		}
+		c.drop(true)
 	}
 }

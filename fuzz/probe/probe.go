@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"path"
 	"slices"
 	"time"
 )
@@ -22,6 +23,8 @@ type Options struct {
 	Patience time.Duration // for each thing that must happen; 0: DefaultPatience
 	Findings int           // the run ends with so many; 0: one
 	Progress io.Writer     // nil: none
+
+	asFound bool // no shorter script is looked for
 }
 
 // Defaults of Options.
@@ -99,35 +102,44 @@ func (p *prober) space() string {
 
 // reach looks whether the server is one, and lets itself be probed.
 func (p *prober) reach(ctx context.Context) error {
-	lock := Step{act: say, text: `{"action":"lock","resources":[{"type":"read","path":["a"]}]}`}
-	_, err := Play(ctx, &p.Target, p.space(), Script{Clients: 1, Steps: []Step{lock}}, p.Patience)
+	version, err := "v1", error(nil)
+	if p.Target.isV2() {
+		version = "v2"
+		_, err = PlayV2(ctx, &p.Target, p.space(), ScriptV2{Clients: 1, Steps: []StepV2{{act: doStandStill}}}, p.Patience)
+	} else {
+		lock := Step{act: say, text: `{"action":"lock","resources":[{"type":"read","path":["a"]}]}`}
+		_, err = Play(ctx, &p.Target, p.space(), Script{Clients: 1, Steps: []Step{lock}}, p.Patience)
+	}
 	var refused *Refused
 	if err != nil && !errors.As(err, &refused) && ctx.Err() == nil {
-		return fmt.Errorf("that is no server of protocol v1 that can be probed: %w", err)
+		return fmt.Errorf("that is no server of protocol %s that can be probed: %w", version, err)
 	}
 	return err
 }
 
+// isV2 says whether the server is one of version 2: the path tells.
+func (t *Target) isV2() bool { return path.Base(t.URL.Path) == "v2" }
+
 // round plays one, and notes what it finds.
 func (p *prober) round(ctx context.Context, n int) error {
 	rng := rand.New(rand.NewPCG(p.Seed, uint64(n)))
-	f := Finding{Round: n, Storm: n%stormEvery == stormEvery-1}
-	if f.Storm {
+	f := Finding{Round: n}
+	switch data := roundData(rng); {
+	case p.Target.isV2():
+		script := ScriptV2Of(data)
+		script.Steps = append(script.Steps, slowStepsV2(n)...)
+		playRound(ctx, p, &f, script.Steps, func(steps []StepV2) (Played, error) {
+			return PlayV2(ctx, &p.Target, p.space(), ScriptV2{script.Clients, steps}, p.Patience)
+		})
+	case n%stormEvery == stormEvery-1:
+		f.Storm = true
 		f.Text, f.Err = Storm(ctx, &p.Target, p.space(), rng.Uint64(), p.Patience)
 		p.report.StormLocks += stormClients * stormLocks
-	} else {
-		data := make([]byte, roundBytes)
-		for i := range data {
-			data[i] = byte(rng.Uint32())
-		}
+	default:
 		script := ScriptOf(data)
-		played, err := p.play(ctx, script)
-		p.report.Steps += played.Steps
-		f.Text, f.Err = played.Transcript, err
-		if isFinding(ctx, err) {
-			script.Steps = script.Steps[:played.Steps] // the others don't matter
-			p.shrink(ctx, &f, script)
-		}
+		playRound(ctx, p, &f, script.Steps, func(steps []Step) (Played, error) {
+			return Play(ctx, &p.Target, p.space(), Script{script.Clients, steps}, p.Patience)
+		})
 	}
 	if f.Err != nil && !isFinding(ctx, f.Err) {
 		return f.Err
@@ -140,8 +152,23 @@ func (p *prober) round(ctx context.Context, n int) error {
 	return nil
 }
 
-func (p *prober) play(ctx context.Context, script Script) (Played, error) {
-	return Play(ctx, &p.Target, p.space(), script, p.Patience)
+// roundData is what a script is drawn from.
+func roundData(rng *rand.Rand) []byte {
+	data := make([]byte, roundBytes)
+	for i := range data {
+		data[i] = byte(rng.Uint32())
+	}
+	return data
+}
+
+// playRound plays a script, and looks for a shorter one if it has broken a promise.
+func playRound[S fmt.Stringer](ctx context.Context, p *prober, f *Finding, steps []S, play func([]S) (Played, error)) {
+	played, err := play(steps)
+	p.report.Steps += played.Steps
+	f.Text, f.Err = played.Transcript, err
+	if isFinding(ctx, err) && !p.asFound {
+		shrink(ctx, f, steps[:played.Steps], play) // the others don't matter
+	}
 }
 
 // isFinding tells broken promises from reasons to stop.
@@ -157,14 +184,13 @@ const (
 )
 
 // shrink looks for a script with fewer steps that also breaks a promise, if perhaps another one.
-func (p *prober) shrink(ctx context.Context, f *Finding, script Script) {
+func shrink[S fmt.Stringer](ctx context.Context, f *Finding, steps []S, play func([]S) (Played, error)) {
 	deadline, tried := time.Now().Add(shrinkTime), 0
-	steps := script.Steps
-	breaks := func(less []Step) bool {
+	breaks := func(less []S) bool {
 		if tried++; tried > shrinkMost || time.Now().After(deadline) {
 			return false
 		}
-		played, err := p.play(ctx, Script{script.Clients, less})
+		played, err := play(less)
 		if !isFinding(ctx, err) {
 			return false
 		}

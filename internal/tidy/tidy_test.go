@@ -78,7 +78,7 @@ var imports = map[string][]string{
 	"fuzz":                  {},
 	"fuzz/probe":            {"internal/oracle", "internal/wire", "github.com/gobwas/ws"},
 	"fuzz/cmd/protocol":     {"fuzz/probe"},
-	"fuzz/internal/world":   {"engine", "fuzz/probe", "internal/fence", "internal/server", "wsnet"},
+	"fuzz/internal/world":   {"engine", "fuzz/probe", "internal/fence", "internal/server", "internal/session", "wsnet"},
 	"cmd/locktopus": {
 		"client", "internal/admin", "internal/server", "internal/session", "internal/config", "internal/fence", "engine", "wsnet",
 		"plugins/host", "plugins/sdk",

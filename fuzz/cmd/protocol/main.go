@@ -1,4 +1,4 @@
-// Command protocol tests a running lock server from outside: it plays clients of version 1 of the protocol
+// Command protocol tests a running lock server from outside: it plays clients of either version of the protocol
 // that do what clients may do, and what they may not, and checks what the server answers. See package probe
 // for what it checks, and fuzz/README.md for how to use it.
 //
@@ -37,9 +37,10 @@ const usage = `Tests a running lock server from outside.
 
     go run ./fuzz/cmd/protocol [flags] URL
 
-URL is where clients connect: ws://127.0.0.1:9009/v1?namespace=fuzz. The namespaces that are used have names
-that begin with the one in it ("fuzz" if there is none). The server must be there for this: it is stormed
-with good requests and bad ones, and locks may stay behind for some milliseconds.
+URL is where clients connect: ws://127.0.0.1:9009/v2?namespace=fuzz. Its path ends with the version of the
+protocol, v1 or v2. The namespaces that are used have names that begin with the one in it ("fuzz" if there is
+none). The server must be there for this: it is stormed with good requests and bad ones, and locks may stay
+behind for some milliseconds; if something is found, sessions may for ten minutes.
 
 `
 
@@ -121,7 +122,7 @@ func parse(args []string, stderr io.Writer) (set settings, err error) {
 		return set, err
 	}
 	if f.NArg() != 1 {
-		return set, errors.New("give one URL, such as ws://127.0.0.1:9009/v1?namespace=fuzz; -h helps")
+		return set, errors.New("give one URL, such as ws://127.0.0.1:9009/v2?namespace=fuzz; -h helps")
 	}
 	if set.Rounds < 1 || set.Findings < 1 || set.First < 0 || set.Time <= 0 || set.Patience <= 0 {
 		return set, errors.New("-rounds, -findings, -time and -patience are above zero, -first is not below it")
@@ -131,7 +132,7 @@ func parse(args []string, stderr io.Writer) (set settings, err error) {
 	case err != nil:
 		return set, err
 	case u.Scheme != "ws" && u.Scheme != "wss" || u.Host == "" || u.User != nil:
-		return set, fmt.Errorf("%q is no address of a lock server: want one such as ws://127.0.0.1:9009/v1?namespace=fuzz", f.Arg(0))
+		return set, fmt.Errorf("%q is no address of a lock server: want one such as ws://127.0.0.1:9009/v2?namespace=fuzz", f.Arg(0))
 	}
 	set.Target.URL, set.Target.Local, set.Space = u, !set.own, u.Query().Get("namespace")
 	if set.insecure {

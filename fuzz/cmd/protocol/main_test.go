@@ -141,5 +141,5 @@ func TestUsage(t *testing.T) {
 	}
 	code, _, help := protocol(t, "-h")
 	require.Equal(t, exitNothing, code)
-	require.Contains(t, help, "ws://127.0.0.1:9009/v1?namespace=fuzz")
+	require.Contains(t, help, "ws://127.0.0.1:9009/v2?namespace=fuzz")
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/locktopus-project/locktopus/v2/fuzz/probe"
 	"github.com/locktopus-project/locktopus/v2/internal/fence"
 	"github.com/locktopus-project/locktopus/v2/internal/server"
+	"github.com/locktopus-project/locktopus/v2/internal/session"
 	"github.com/locktopus-project/locktopus/v2/wsnet"
 )
 
@@ -22,8 +23,9 @@ func Serve(t testing.TB, ln net.Listener, o server.Options) {
 	t.Helper()
 	o.Listener, o.Loops, o.Fence, o.Log, o.Version = ln, 2, fence.Memory(), slog.New(slog.DiscardHandler), "test"
 	o.Settings = server.Settings{
-		Net:        wsnet.DefaultLimits(),
-		Engine:     engine.Limits{PathSegments: 1024, SegmentBytes: 1024, Resources: 1024, Requests: 100_000, Bytes: 1 << 28},
+		Net:      wsnet.DefaultLimits(),
+		Engine:   engine.Limits{PathSegments: 1024, SegmentBytes: 1024, Resources: 1024, Requests: 100_000, Bytes: 1 << 28},
+		Sessions: session.Defaults, SessionsMax: 1000,
 		Namespaces: 16, NamespaceName: 255, MemoryBytes: 1 << 30, Abandoned: 1000,
 		DefaultAbandon: time.Minute, AbandonMax: time.Hour, Origins: []string{"*"},
 	}
