@@ -34,6 +34,7 @@ const (
 // runFlags are those of run.
 type runFlags struct {
 	dialFlags
+	*speaker
 	items      []client.Item
 	resources  []client.Resource
 	wait       time.Duration // 0: for ever
@@ -42,6 +43,7 @@ type runFlags struct {
 	graceAsked time.Duration // 0: it was left to us
 	note, name string
 	command    []string
+	attended   bool // somebody reads at a terminal what is said
 }
 
 func (p process) runCommand(args []string) int {
@@ -64,12 +66,14 @@ func (p process) runCommand(args []string) int {
 	}
 	incoming := listenForSignals()
 	defer incoming.stop()
-	c, lock, code := p.obtain(f, address, &options, incoming)
+	f.speaker, f.attended = newSpeaker(p.stderr), atTerminal(p.stderr)
+	defer f.speaker.close()
+	c, lock, code := f.obtain(address, &options, incoming)
 	if lock == nil {
 		return code
 	}
 	defer c.Close()
-	return p.supervise(f, program, c, lock, incoming)
+	return f.supervise(p, program, c, lock, incoming)
 }
 
 func (p process) parseRun(args []string) (*runFlags, error) {
@@ -220,7 +224,7 @@ func lookCommand(name string) (program string, code int, err error) {
 }
 
 // obtain gets the lock, or says with the exit code why there is none.
-func (p process) obtain(f *runFlags, address string, options *client.Options, incoming *incomingSignals) (*client.Client, *client.Lock, int) {
+func (f *runFlags) obtain(address string, options *client.Options, incoming *incomingSignals) (*client.Client, *client.Lock, int) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var got os.Signal
@@ -241,7 +245,7 @@ func (p process) obtain(f *runFlags, address string, options *client.Options, in
 			}
 		}
 	}()
-	c, lock, err := f.lock(ctx, p, address, options)
+	c, lock, err := f.lock(ctx, address, options)
 	close(done)
 	<-listening
 	switch {
@@ -266,7 +270,7 @@ func (p process) obtain(f *runFlags, address string, options *client.Options, in
 	if offline, ok := errors.AsType[*client.OfflineError](err); ok {
 		text = fmt.Sprintf("the time to wait is over, and the server is gone: %s", said(offline.Trouble))
 	}
-	fmt.Fprintf(p.stderr, "locktopus run: %s\n", printable(text))
+	f.say("%s", text)
 	return nil, nil, exitFor(err)
 }
 
@@ -274,7 +278,7 @@ func (p process) obtain(f *runFlags, address string, options *client.Options, in
 var errGrace = errors.New("--grace is too long for what the server grants")
 
 // granted looks at what the server has made of --ttl, before anything is waited for.
-func (f *runFlags) granted(p process, ttl time.Duration) error {
+func (f *runFlags) granted(ttl time.Duration) error {
 	if ttl >= f.ttl {
 		return nil
 	}
@@ -282,18 +286,18 @@ func (f *runFlags) granted(p process, ttl time.Duration) error {
 		return fmt.Errorf("%w: %v is more than a third of %v, though --ttl asks for %v (the server's sessions.ttl_max)", errGrace, f.graceAsked, ttl, f.ttl)
 	}
 	f.grace = min(f.grace, graceOf(ttl))
-	fmt.Fprintf(p.stderr, "locktopus run: warning: the server grants %v where --ttl asks for %v (the server's sessions.ttl_max)\n", ttl, f.ttl)
+	f.say("warning: the server grants %v where --ttl asks for %v (the server's sessions.ttl_max)", ttl, f.ttl)
 	return nil
 }
 
-func (f *runFlags) lock(ctx context.Context, p process, address string, options *client.Options) (*client.Client, *client.Lock, error) {
+func (f *runFlags) lock(ctx context.Context, address string, options *client.Options) (*client.Client, *client.Lock, error) {
 	dialing, cancel := context.WithTimeoutCause(ctx, dialTimeout, errors.New("the server doesn't answer"))
 	defer cancel()
 	c, err := client.Dial(dialing, address, options)
 	if err != nil {
 		return nil, nil, unreachable(err)
 	}
-	if err := f.granted(p, c.TTL()); err != nil {
+	if err := f.granted(c.TTL()); err != nil {
 		return c, nil, err
 	}
 	if f.try {
@@ -306,7 +310,7 @@ func (f *runFlags) lock(ctx context.Context, p process, address string, options 
 		defer cancel()
 	}
 	var lock *client.Lock
-	w := &waiting{process: p, c: c, flags: f, attended: atTerminal(p.stderr)}
+	w := &waiting{speaker: f.speaker, c: c, flags: f}
 	w.during(func() { lock, err = c.Lock(ctx, f.items...) })
 	return c, lock, err
 }

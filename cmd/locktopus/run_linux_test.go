@@ -502,18 +502,40 @@ func TestRunUnderNohup(t *testing.T) {
 	r.exits(3)
 }
 
-// TestRunEndsTheCommandThoughNobodyReadsWhy: standard error is a pipe whose reader has gone.
+// TestRunEndsTheCommandThoughNobodyReadsWhy: standard error is a pipe whose reader has gone, or stands still.
 func TestRunEndsTheCommandThoughNobodyReadsWhy(t *testing.T) {
-	s := newStage(t)
-	out, in, err := os.Pipe()
-	require.NoError(t, err)
-	r := s.start(func(cmd *exec.Cmd) { cmd.Stderr = in }, `sh -c '`+stubborn+`' & wait`)
-	pid := r.pid()
-	require.NoError(t, in.Close())
-	require.NoError(t, out.Close())
-	s.revoke("a")
-	r.exits(exitLost)
-	require.False(t, alive(pid))
+	for name, be := range map[string]func(t *testing.T, out, in *os.File){
+		"gone":         func(t *testing.T, out, _ *os.File) { require.NoError(t, out.Close()) },
+		"stands still": func(t *testing.T, _, in *os.File) { fill(t, in) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t)
+			out, in, err := os.Pipe()
+			require.NoError(t, err)
+			defer out.Close()
+			r := s.start(func(cmd *exec.Cmd) { cmd.Stderr = in }, `sh -c '`+stubborn+`' & wait`)
+			pid := r.pid()
+			be(t, out, in)
+			require.NoError(t, in.Close())
+			s.revoke("a")
+			r.exits(exitLost)
+			require.False(t, alive(pid))
+		})
+	}
+}
+
+// fill writes to a pipe until nothing more goes in.
+func fill(t *testing.T, in *os.File) {
+	t.Helper()
+	fd := int(in.Fd())
+	require.NoError(t, unix.SetNonblock(fd, true))
+	defer func() { require.NoError(t, unix.SetNonblock(fd, false)) }()
+	for n := 1 << 12; n > 0; {
+		if _, err := unix.Write(fd, make([]byte, n)); err != nil {
+			require.ErrorIs(t, err, unix.EAGAIN)
+			n /= 2
+		}
+	}
 }
 
 // TestRunEndsTheCommandThoughItMayNotWrite: it is in the background of a terminal that stops whoever writes from there.

@@ -3,21 +3,20 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/locktopus-project/locktopus/v2/client"
 )
 
 // supervise runs the command while the lock is held, and gives the lock up when its whole process group is gone.
-func (p process) supervise(f *runFlags, program string, c *client.Client, lock *client.Lock, incoming *incomingSignals) int {
+func (f *runFlags) supervise(p process, program string, c *client.Client, lock *client.Lock, incoming *incomingSignals) int {
 	incoming.stopsToo()
 	ch, err := startChild(program, f.command, f.environment(p, lock))
 	if err != nil {
-		fmt.Fprintf(p.stderr, "locktopus run: cannot execute %s: %v\n", f.command[0], bareError(err))
+		f.say("cannot execute %s: %v", f.command[0], bareError(err))
 		return exitCannotExecute
 	}
-	w := &wrapper{process: p, child: ch, lock: lock, grace: min(f.grace, graceOf(c.TTL()))}
+	w := &wrapper{speaker: f.speaker, child: ch, lock: lock, grace: min(f.grace, graceOf(c.TTL()))}
 	w.watch(incoming)
 	w.release()
 	if w.cause == nil {
@@ -47,7 +46,7 @@ var errUnheard = errors.New("the server has not been heard, and the lock is abou
 
 // wrapper watches a command and its lock.
 type wrapper struct {
-	process
+	*speaker
 	child  *child
 	lock   *client.Lock
 	grace  time.Duration
@@ -56,11 +55,6 @@ type wrapper struct {
 	cause  error     // why the lock was lost; nil: it was not
 	told   bool      // and people were told
 	killed bool      // the group was, because it did not end in time
-}
-
-// say tells people something. Much of it is what others have written.
-func (w *wrapper) say(format string, args ...any) {
-	fmt.Fprintf(w.stderr, "locktopus run: %s\n", printable(fmt.Sprintf(format, args...)))
 }
 
 // watch returns when the command and its group are gone. It passes signals on, and has them end before the lock does.
@@ -147,8 +141,8 @@ func (w *wrapper) kill() {
 // lose ends the group because of its lock.
 func (w *wrapper) lose(cause error, patience time.Duration) {
 	w.cause, w.told = cause, true
-	w.say("ending the command: %s", said(cause))
 	w.end(patience)
+	w.say("ending the command: %s", said(cause))
 }
 
 // end tells the group to end, and has it killed after a while. A second reason leaves less time, not more.

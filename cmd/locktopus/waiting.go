@@ -19,13 +19,12 @@ const (
 // waiting tells people how it goes while run waits: that the server is gone and is back, and at a terminal who is in
 // the way. Where nobody sits, as under cron, a lock that others have is no news.
 type waiting struct {
-	process
-	c        *client.Client
-	flags    *runFlags
-	attended bool      // somebody sits at a terminal
-	since    time.Time // when the server was first seen to be gone; zero: it isn't
-	told     bool      // that it is gone
-	looks    int
+	*speaker
+	c     *client.Client
+	flags *runFlags
+	since time.Time // when the server was first seen to be gone; zero: it isn't
+	told  bool      // that it is gone
+	looks int
 }
 
 // during has people told while wait goes on.
@@ -63,7 +62,7 @@ func (w *waiting) look(ctx context.Context) {
 	if !gone {
 		w.since, w.told = time.Time{}, false
 	}
-	if w.looks++; w.looks == inTheWayAfter && w.attended {
+	if w.looks++; w.looks == inTheWayAfter && w.flags.attended {
 		w.tellInTheWay(ctx)
 	}
 }
@@ -89,10 +88,6 @@ func (w *waiting) tellInTheWay(ctx context.Context) {
 			return
 		}
 	}
-}
-
-func (w *waiting) say(format string, args ...any) {
-	fmt.Fprintf(w.stderr, "locktopus run: %s\n", printable(fmt.Sprintf(format, args...)))
 }
 
 // atTerminal says whether what is written to a file is read by somebody who sits there.
