@@ -15,8 +15,8 @@
 //
 // Two locks that conflict are never held at the same time, with clock rates within 2 %: two majorities have a server in
 // common, which doesn't grant the same thing twice. A lock that can't be held on a majority any more ends, and its
-// Context says so, before another can be granted. All this holds as long as no server forgets what it has granted; see
-// below.
+// Context says so, before another can be granted. All this holds as long as no server grants again what it has forgotten;
+// see below.
 //
 // With 2n+1 servers, n may be lost, and locks are still granted. A lock that is held outlives the loss of as many
 // servers as it is held on beyond a majority: of n, if all could be reached when it was acquired. It isn't taken on
@@ -34,10 +34,10 @@
 //
 // There is no one fencing token. Each server counts by itself; Guard keeps the rule for all of them.
 //
-// A server that is restarted has forgotten its locks, and may grant them again at once. Where that leaves a lock
-// without a majority, another may get it before its holder knows. So let a server that comes back wait as long as
-// sessions live (TTL) before it takes clients; until then a restart is a loss like any other. Upgrades, leases that are
-// renewed, and watching are for single servers.
+// A server that is restarted has forgotten its locks. One that was stopped has told its clients, and one that was killed
+// grants nothing until they must know, so that a restart is a loss like any other. This takes a state directory that
+// comes back with the server, and state.grace; where either is missing, let a server wait as long as sessions live (TTL)
+// before it takes clients. Upgrades, leases that are renewed, and watching are for single servers.
 //
 // It costs a round trip for each server of the majority, one after the other, and one more for the rest.
 package quorum

@@ -154,6 +154,6 @@ func TestAnAdministratorEndsTheGrace(t *testing.T) {
 	}
 	require.Regexp(t, `(?m)^acquired +\S+ +\d+ +server +1 +- +write ""  # "grace period after a restart, until \d\d:\d\d:\d\d UTC"$`, run("ls"))
 	require.Regexp(t, `(?m)^  waits for server, lock 1: write "", acquired for .*, note "grace period after a restart, until `, run("inspect", "a"))
-	require.Regexp(t, `^released: write "", acquired for .* by session server, lock 1, note "grace`, run("release", "server", "1", "--reason", "it was the only one"))
+	require.Regexp(t, `^released in namespace n: write "", acquired for .* by session server, lock 1, note "grace`, run("release", "server", "1", "--reason", "it was the only one"))
 	heard(t, alice, `^{"event":1,"lock":1,"state":"acquired"`)
 }

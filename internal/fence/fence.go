@@ -10,8 +10,8 @@
 // Invariants:
 //   - Allows(id) is true only if a mark >= id is durable: written, synced, renamed into place, and
 //     the directory synced.
-//   - The mark on disk never goes down while somebody holds the directory's lock, and only its
-//     holder writes it. The lock is held until no write is under way.
+//   - The mark on disk never goes below what was allowed, and only who holds the directory's lock writes it. The
+//     lock is held until no write is under way.
 //   - When the mark can't be raised, ids up to it go on and those beyond it are refused: no answer
 //     is better than a fencing token that was given before.
 //   - Covers(ttl) is true only if a process that finds the directory after a crash waits for ttl at least: Owed is

@@ -36,7 +36,7 @@ func (p *parked) add(msg []byte, most int) bool {
 	return true
 }
 
-// next takes the first message off; nil: there is none.
+// next takes the first message off. False: there is none.
 func (p *parked) next() (msg []byte, ok bool) {
 	if len(p.behind) == 0 {
 		return nil, false
