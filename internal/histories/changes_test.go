@@ -173,13 +173,13 @@ var tree = [][]string{{"a"}, {"a", "x"}, {"a", "y"}, {"b"}, {"b", "x"}, {"c"}, {
 
 // pools of permits, with their limits.
 var pools = []oracle.Resource{
-	{Path: []string{"p"}, Limit: 3}, {Path: []string{"p"}, Limit: 3}, {Path: []string{"b", "x"}, Limit: 2}, {Path: []string{"a"}, Limit: 4},
+	{Path: []string{"p"}, Limit: 3}, {Path: []string{"p"}, Limit: 3}, {Path: []string{"p"}, Limit: 3}, {Path: []string{"b", "x"}, Limit: 2},
 }
 
 // draw draws what to lock.
 func draw(rng *rand.Rand) (rs []oracle.Resource) {
 	for range 1 + rng.IntN(2) {
-		if rng.IntN(3) == 0 {
+		if rng.IntN(5) < 2 {
 			rs = append(rs, drawPermit(rng))
 		} else {
 			rs = append(rs, drawLock(rng))
@@ -206,9 +206,7 @@ func drawLock(rng *rand.Rand) oracle.Resource {
 // drawPermit draws a permit that fits into its pool. A few have another limit than most.
 func drawPermit(rng *rand.Rand) oracle.Resource {
 	r := pools[rng.IntN(len(pools))]
-	if r.Weight = 1; rng.IntN(4) == 0 {
-		r.Weight = 2
-	}
+	r.Weight = 1 + uint32(rng.IntN(2))
 	if rng.IntN(20) == 0 {
 		r.Limit++
 	}

@@ -105,31 +105,34 @@ func (m *model) replay(order []porcupine.Operation) (done map[happening]bool, q 
 	return done, q
 }
 
-// believe takes one from the records that are doubted: of those that can have to do with a trouble, or else that
-// happened at its time, or else of all, the youngest.
+// believe takes one from the records that are doubted: of those that can have to do with a trouble, or else of all, the
+// one that happened at its time or next to it, and of several the youngest.
 func (m *model) believe(doubted map[int]bool, all []porcupine.Operation, at trouble) {
-	best, closest := -1, porcupine.Operation{}
-	rank := func(op porcupine.Operation) (n int) {
-		if op.Call > at.until || op.Return < at.from {
-			return 0
-		}
+	var best *porcupine.Operation
+	rank := func(op *porcupine.Operation) (concerned int, distance int64) {
+		distance = max(0, op.Call-at.until, at.from-op.Return)
 		for r := range at.blamed {
-			if m.concerned(op.Input.(happening).r, r) {
-				return 2
+			if distance == 0 && m.concerned(op.Input.(happening).r, r) {
+				concerned = 1
 			}
 		}
-		return 1
+		return concerned, distance
 	}
-	for _, op := range all {
-		h := op.Input.(happening)
-		if !doubted[h.r] || !m.doubtful(h) {
+	for i := range all {
+		op := &all[i]
+		if h := op.Input.(happening); !doubted[h.r] || !m.doubtful(h) {
 			continue
 		}
-		if n := rank(op); n > best || n == best && op.Call > closest.Call {
-			best, closest = n, op
+		if best != nil {
+			concerned, distance := rank(op)
+			most, least := rank(best)
+			if cmp.Or(cmp.Compare(concerned, most), cmp.Compare(least, distance), cmp.Compare(op.Call, best.Call)) <= 0 {
+				continue
+			}
 		}
+		best = op
 	}
-	delete(doubted, closest.Input.(happening).r)
+	delete(doubted, best.Input.(happening).r)
 }
 
 // kind is what happened to a request.

@@ -26,7 +26,7 @@ const (
 	strangers = 4 // in each
 	regulars  = 2
 	elders    = 1
-	judgement = time.Minute // for one history
+	judgement = 2 * time.Minute // for one history
 )
 
 // TestHistoriesOverBadConnections has clients lock over connections that are cut, late, silent and repeated, and

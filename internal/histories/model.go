@@ -249,7 +249,8 @@ func (m *model) lateness(doubted map[int]bool) {
 	for n := -1; n < len(fresh); {
 		n = len(fresh)
 		for i, r := range m.history {
-			if !m.late[i] && r.Answer != Granted && slices.ContainsFunc(fresh, r.passedBy) {
+			waits := r.Answer != Granted && !r.refused() && !r.Waiting && !(doubted[i] && r.ghost())
+			if waits && !m.late[i] && slices.ContainsFunc(fresh, r.passedBy) {
 				m.late[i] = true
 				fresh = append(fresh, outside{r.Asked, either(r.Told, r.Gone), r.Token})
 			}
