@@ -132,7 +132,7 @@ func exitFor(err error) int {
 		return exitNotObtained
 	case isRefused && refused.Code == "other_limit": // only for as long as others have permits of another limit
 		return exitNotObtained
-	case isRefused && refused.Code == "limit":
+	case isRefused && (refused.Code == "limit" || refused.Code == "http 400"): // of the address, as of a namespace that is too long
 		return exitUsage
 	}
 	return exitUnreachable
