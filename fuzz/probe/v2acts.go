@@ -338,6 +338,9 @@ func (r *roundV2) mustFail(c *clientV2, name string, code int) error {
 		return fmt.Errorf("%w; it waits for the error %q", err, name)
 	}
 	is(m, "error", name)
+	if name == "no_session" {
+		r.sameRun(m)
+	}
 	if m.has("message") || name == "malformed" {
 		m.sentence()
 	}
@@ -437,6 +440,9 @@ func (r *roundV2) guess(c *clientV2, s StepV2) error {
 			return err
 		}
 		is(m, "error", b.code)
+		if b.code == "no_session" {
+			r.sameRun(m)
+		}
 		m.sentence()
 		if err := m.done(); err != nil {
 			return c.blame(err)

@@ -192,11 +192,11 @@ func (y *toyV2) hello(c wsnet.Conn, a *toyAttachment, h *wire.V2Greeting) {
 		y.tell(c, a)
 		return
 	}
-	code := `{"error":"no_session","message":"no"}`
+	code := `{"error":"no_session","message":"no","epoch":"e"}`
 	if !h.Resume {
 		code = `{"error":"limit","message":"no"}`
 	}
-	c.Send([]byte(code))
+	y.say(c, code)
 	if a.tries++; a.tries == 3 && !y.is("lets guess for ever") {
 		y.end(c, a, 3000)
 	}
@@ -348,6 +348,7 @@ var slips = map[string]struct {
 	"cancels in another way":     {`"state":"canceled"`, `"state":"released"`, 1, `released`},
 	"says another end":           {`"state":"unavailable"`, `"state":"timeout"`, 1, `is timeout, not unavailable`},
 	"welcomes as somebody else":  {`"welcome","session":"`, `"welcome","session":"x`, 5, `"session" is x|"no_session"`},
+	"refuses as another run":     {`("no_session".*"epoch":)"e"`, `$1"f"`, 1, `the epoch was "e" before`},
 	"forgets to mention leases":  {`,"lease_ms":\d+`, ``, 1, `there is no "lease_ms"`},
 	"never says upgraded":        {`^{"event".*"upgraded".*`, ``, 1, `nothing came .* "upgraded"`},
 }

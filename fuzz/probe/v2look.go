@@ -324,6 +324,7 @@ func (r *roundV2) expireAlone(c *clientV2, l *lock, over oracle.Moment) error {
 		return err
 	}
 	is(m, "error", "no_session")
+	r.sameRun(m)
 	m.sentence()
 	if err := m.done(); err != nil {
 		return c.blame(err)

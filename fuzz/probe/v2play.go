@@ -216,6 +216,15 @@ func (r *roundV2) welcomed(c *clientV2, m *reply) error {
 		m.fail("the session has no time")
 	}
 	take[bool](m, "durable")
+	r.sameRun(m)
+	is(m, "last_id", s.lastID)
+	is(m, "event", s.last())
+	r.listed(m, s, r.locksOf(s))
+	return c.blame(m.done())
+}
+
+// sameRun checks of which run of the server a message says it is: there is one.
+func (r *roundV2) sameRun(m *reply) {
 	epoch := take[string](m, "epoch")
 	if r.epoch == "" {
 		r.epoch = epoch
@@ -223,10 +232,6 @@ func (r *roundV2) welcomed(c *clientV2, m *reply) error {
 	if m.err == nil && (epoch != r.epoch || epoch == "") {
 		m.fail("the epoch was %q before", r.epoch)
 	}
-	is(m, "last_id", s.lastID)
-	is(m, "event", s.last())
-	r.listed(m, s, r.locksOf(s))
-	return c.blame(m.done())
 }
 
 // blame says whose finding it is.
