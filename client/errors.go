@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Why a lock, or a client, is over.
@@ -49,14 +52,15 @@ type Blocker struct {
 // Since is how long it has been held, or has waited.
 func (b *Blocker) Since() time.Duration { return time.Duration(b.SinceMS) * time.Millisecond }
 
-// String is for people. Paths and notes are other clients' texts, and quoted. In a path a backslash stands before
+// String is for people. Paths, notes and names are other clients' texts, and quoted, unless a name could be nothing
+// else. In a path a backslash stands before
 // a slash or backslash of a segment's own.
 func (b *Blocker) String() string {
 	segments := make([]string, len(b.Path))
 	for i, s := range b.Path {
 		segments[i] = escapeSegment.Replace(s)
 	}
-	text := fmt.Sprintf("%s of %q, %s by %s", b.Type, strings.Join(segments, "/"), b.State, b.Session)
+	text := fmt.Sprintf("%s of %q, %s by %s", b.Type, strings.Join(segments, "/"), b.State, quotedName(b.Session))
 	if b.SinceMS > 0 {
 		text += fmt.Sprintf(" for %v", b.Since())
 	}
@@ -64,6 +68,17 @@ func (b *Blocker) String() string {
 		text += fmt.Sprintf(" (%q)", b.Note)
 	}
 	return text
+}
+
+// quotedName quotes a name that could pass for more than a name.
+func quotedName(name string) string {
+	plain := func(r rune) bool {
+		return r < utf8.RuneSelf && (unicode.IsLetter(r) || unicode.IsDigit(r)) || strings.ContainsRune("-_.:@/", r)
+	}
+	if name != "" && strings.TrimFunc(name, plain) == "" {
+		return name
+	}
+	return strconv.Quote(name)
 }
 
 var escapeSegment = strings.NewReplacer(`\`, `\\`, `/`, `\/`)

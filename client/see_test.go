@@ -218,4 +218,11 @@ func TestAnUpgradeGoesAheadOfThoseThatWait(t *testing.T) {
 func TestOtherClientsTextsAreQuoted(t *testing.T) {
 	b := client.Blocker{Session: "s", Note: "a\x1b[2J", Type: "write", Path: []string{"a/b", `c\`, "\x1b]0;"}, State: "acquired"}
 	require.Equal(t, `write of "a\\/b/c\\\\/\x1b]0;", acquired by s ("a\x1b[2J")`, b.String())
+	for name, shown := range map[string]string{
+		"worker-7": "worker-7", "https://a.example/x:80@y_z": "https://a.example/x:80@y_z", "": `""`, "é": `"é"`, "a b": `"a b"`,
+		`bob for 3s ("x"), then write of "b", acquired by alice`: `"bob for 3s (\"x\"), then write of \"b\", acquired by alice"`,
+	} {
+		b := client.Blocker{Session: name, Type: "read", Path: []string{"a"}, State: "acquired"}
+		require.Equal(t, `read of "a", acquired by `+shown, b.String(), "a name can't pass for more than a name")
+	}
 }

@@ -238,6 +238,9 @@ func (s *service) grace() time.Duration {
 	case !s.config.State.Grace:
 		s.log.Warn("the last server has not told all of its clients that their locks are lost, and others can have these at once (state.grace is false)",
 			"for", owed.Round(time.Millisecond).String())
+		if err := s.fence.Forgive(); err != nil {
+			s.log.Error("the next server will wait for them all the same", "error", err)
+		}
 		return 0
 	}
 	s.log.Warn("the last server has not told all of its clients that their locks are lost: no lock is granted until they must know (state.grace)",

@@ -35,7 +35,7 @@ func TestTokensGoOnAndSessionsDoNotOverKills(t *testing.T) {
 			resume := fmt.Sprintf(`{"op":"hello","resume":{"session":%q,"secret":%q}}`, old.Session, old.Secret)
 			require.Equal(t, "no_session", ask(resume).Error)
 		}
-		m := ask(`{"op":"hello","ttl_ms":3600000}`) // for which nobody waits here
+		m := ask(`{"op":"hello","ttl_ms":60000}`) // for which nobody waits here
 		require.True(t, m.Durable)
 		require.NotEqual(t, old.Epoch, m.Epoch)
 		old.Session, old.Secret, old.Epoch = m.Session, m.Secret, m.Epoch

@@ -256,6 +256,21 @@ func (f *Fence) relax(longest func() time.Duration) {
 	_ = f.write(mark{ids: f.mark.Load(), sessions: least})
 }
 
+// Forgive forgets what is owed to clients of processes before: nobody waits for them, in the next process neither. It is
+// for who has just opened the fence, and hasn't let anybody use it.
+func (f *Fence) Forgive() error {
+	if f.Owed() == 0 {
+		return nil
+	}
+	if err := f.write(mark{ids: f.mark.Load(), sessions: 0}); err != nil {
+		return fmt.Errorf("fence: %w", err)
+	}
+	f.owed = time.Time{}
+	f.sessions.Store(0)
+	f.longest.Store(0)
+	return nil
+}
+
 // Settle says that this process has ended all its sessions, and for how much longer clients of it, or of
 // processes before it, may believe that they hold something. Close writes it. Nothing is to be covered any more.
 func (f *Fence) Settle(owed time.Duration) { f.settled.Store(inMilliseconds(owed)) }

@@ -491,6 +491,31 @@ func TestADiskThatFailsWhileLessIsCoveredMayKnowOfMore(t *testing.T) {
 	}
 }
 
+// TestWhatIsForgivenIsOwedByNobody, neither by this process nor by the next.
+func TestWhatIsForgivenIsOwedByNobody(t *testing.T) {
+	inDir(t, func(t *testing.T, d *simDisk, open func() *Fence) {
+		f := open()
+		require.True(t, cover(f, time.Hour))
+		require.NoError(t, f.Close()) // without a word
+
+		f = open()
+		require.NoError(t, f.Forgive())
+		require.Zero(t, f.Owed())
+		require.False(t, f.Covers(1), "no session begins that the disk doesn't know of")
+		require.True(t, cover(f, time.Second))
+		require.NoError(t, f.Close())
+
+		f = open()
+		require.Equal(t, time.Second, f.Owed())
+		require.Equal(t, uint64(200), f.Start(), "the mark is what it was")
+		d.setFault(func(int, string) outcome { return failsBefore })
+		require.Error(t, f.Forgive())
+		require.Equal(t, time.Second, f.Owed())
+		require.True(t, f.Covers(time.Second))
+		d.setFault(nil)
+	})
+}
+
 func TestWhatCannotBeSettledIsSaid(t *testing.T) {
 	inDir(t, func(t *testing.T, d *simDisk, open func() *Fence) {
 		f := open()

@@ -21,8 +21,10 @@ import (
 
 // testSettings are generous; tests of limits lower what they test.
 func testSettings() Settings {
+	sessions := session.Defaults
+	sessions.TTLMax = time.Hour
 	return Settings{
-		Sessions: session.Defaults, SessionsMax: 100,
+		Sessions: sessions, SessionsMax: 100,
 		Namespaces: 100, NamespaceName: 32, MemoryBytes: 1 << 30, Abandoned: 1 << 20,
 		DefaultAbandon: time.Minute, AbandonMax: time.Hour, Origins: []string{"*"},
 		Net: wsnet.Limits{CloseTimeout: time.Second, HandshakeTimeout: 5 * time.Second},

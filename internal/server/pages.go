@@ -121,6 +121,8 @@ func (s *Server) healthPage(w http.ResponseWriter, _ *http.Request) {
 		plain(w, http.StatusServiceUnavailable, "no locks are granted: fencing ids cannot be reserved: "+err.Error())
 	case id != 0 && !s.fence.Allows(id):
 		plain(w, http.StatusServiceUnavailable, "no locks are granted: the next fencing ids are being reserved")
+	case err != nil && !s.fence.Covers(s.settings.Load().Sessions.TTLDefault):
+		plain(w, http.StatusServiceUnavailable, "no session of version 2 begins, as the disk cannot be told of it: "+err.Error())
 	case err != nil:
 		plain(w, http.StatusOK, "ok, but not for long: fencing ids cannot be reserved: "+err.Error())
 	default:

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -154,6 +156,22 @@ func TestLockWithoutAReservedIDIsRefusedForNow(t *testing.T) {
 	require.EqualValues(t, codeTryLater, c.closing)
 	require.Zero(t, n.s.faults.Load())
 	require.Equal(t, 503, health())
+}
+
+// TestHealthSaysThatNoSessionBegins: the disk can't be told of it, although there are ids.
+func TestHealthSaysThatNoSessionBegins(t *testing.T) {
+	dir := t.TempDir()
+	f, err := fence.Open(dir, 100, nil)
+	require.NoError(t, err)
+	defer f.Close()
+	n := newFake(testSettings(), f)
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "fence.tmp", "in the way"), 0o700))
+	f.Cover(time.Second)
+	require.Eventually(t, func() bool { return f.Err() != nil }, time.Minute, time.Millisecond)
+	rec := httptest.NewRecorder()
+	n.s.pages().ServeHTTP(rec, httptest.NewRequest("GET", "/healthz", nil))
+	require.Equal(t, 503, rec.Code)
+	require.Contains(t, rec.Body.String(), "no session of version 2 begins")
 }
 
 // Where somebody upgrades a lock, those that waited get ids above its new one.

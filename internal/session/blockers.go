@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"unsafe"
 
 	"github.com/locktopus-project/locktopus/v2/engine"
@@ -68,7 +69,7 @@ func (sp *Space) blocker(b *engine.Blocker, c *copies) wire.V2Blocker {
 		return x
 	}
 	l := sp.locks.at(i)
-	if s := sp.table[l.session]; len(s.name) > 0 {
+	if s := sp.table[l.session]; len(s.name) > 0 && !bytes.Equal(s.name, foreign) && !bytes.Equal(s.name, server) {
 		x.Session = s.name
 	} else {
 		x.Session = c.string(s.id)

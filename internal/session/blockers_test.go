@@ -40,6 +40,21 @@ func TestRefusalsSayWhoIsInTheWay(t *testing.T) {
 	w.lastIs(`{"id":3,"lock":1,"error":"unavailable","blockers":[{"session":"v1","lock":2,"type":"read","path":["a"],"state":"acquired"}],"message":"the upgrade can't be had now; the lock is what it was"}`)
 }
 
+// TestASessionCannotPassForTheServer, nor for a client of version 1: one that is called so is known by its id.
+func TestASessionCannotPassForTheServer(t *testing.T) {
+	for _, name := range []string{"server", "v1"} {
+		w := newWorld(t, Defaults)
+		w.conns++
+		named := w.conns
+		s, err := w.space.Open(w.now, named, Hello{ID: "its id", Secret: []byte("secret"), Name: []byte(name), TTL: wire.V2None}, &w.fx)
+		require.NoError(t, err)
+		w.do(s, named, lockRequest(1, read("a")))
+		other, at := w.open(wire.V2None)
+		w.do(other, at, nowOrNever(lockRequest(1, write("a"))))
+		w.lastIs(`{"id":1,"state":"unavailable","blockers":[{"session":"its id","lock":1,"type":"read","path":["a"],"state":"acquired","since_ms":0}]}`)
+	}
+}
+
 // TestWhatIsToldOfThoseInTheWayIsBounded at its limits, and one past them.
 func TestWhatIsToldOfThoseInTheWayIsBounded(t *testing.T) {
 	w := newWorld(t, Defaults)

@@ -29,7 +29,7 @@ type Limits struct {
 
 // Defaults are the limits where nobody says otherwise.
 var Defaults = Limits{
-	TTLDefault: 15 * time.Second, TTLMin: time.Second, TTLMax: time.Hour,
+	TTLDefault: 15 * time.Second, TTLMin: time.Second, TTLMax: time.Minute,
 	LeaseMin: 100 * time.Millisecond,
 	Locks:    100_000, Answers: 256, Events: 1024, Watches: 64, AllWatches: 1024, AnswerBytes: 256 << 10,
 	NoteBytes: 256, NameBytes: 128,

@@ -102,9 +102,14 @@ function pathText(path: string[]): string {
   return JSON.stringify(path.map((s) => s.replace(/[\\/]/g, "\\$&")).join("/"));
 }
 
+/** A name that could pass for more than a name is quoted. */
+function nameText(name: string): string {
+  return /^[A-Za-z0-9\-_.:@/]+$/.test(name) ? name : JSON.stringify(name);
+}
+
 function inTheWay(blockers: Blocker[]): string {
   return blockers
-    .map((b) => `${b.type} of ${pathText(b.path)}, ${b.state} by ${b.session}${b.since_ms ? ` for ${b.since_ms} ms` : ""}${b.note ? ` (${JSON.stringify(b.note)})` : ""}`)
+    .map((b) => `${b.type} of ${pathText(b.path)}, ${b.state} by ${nameText(b.session)}${b.since_ms ? ` for ${b.since_ms} ms` : ""}${b.note ? ` (${JSON.stringify(b.note)})` : ""}`)
     .map((text, i) => (i === 0 ? ": " : ", then ") + text)
     .join("");
 }
