@@ -241,7 +241,7 @@ func TestV2SlowWatchersHurtOnlyThemselves(t *testing.T) {
 		w.expect(`"locks":[]}`)
 	}
 	told := make(chan uint64)
-	go func() { told <- followWatch(quick.conn) }()
+	go followWatch(quick.conn, told)
 	var resources []string
 	for k := range 20 {
 		resources = append(resources, fmt.Sprintf(`{"type":"write","path":["a","%d%s"]}`, k, strings.Repeat("x", 1000)))
@@ -251,9 +251,11 @@ func TestV2SlowWatchersHurtOnlyThemselves(t *testing.T) {
 		id++
 		c.send(clientFrame(fmt.Sprintf(`{"op":"lock","id":%d,"resources":[%s]}`, id, long)))
 		c.expect(`"}`)
+		require.Equal(t, id, <-told) // or it might be slow as well, on a busy machine
 		id++
 		c.send(clientFrame(fmt.Sprintf(`{"op":"release","id":%d,"lock":%d}`, id, id-1)))
 		c.expect(`"released"}`)
+		require.Equal(t, id, <-told)
 		require.Less(t, id, uint64(100_000), "the one that doesn't read is cut off some time")
 	}
 	c.send(clientFrame(fmt.Sprintf(`{"op":"lock","id":%d,"resources":[{"type":"write","path":["a"]}],"note":"the last one"}`, id+1)))
@@ -261,8 +263,9 @@ func TestV2SlowWatchersHurtOnlyThemselves(t *testing.T) {
 	require.Equal(t, id+1, <-told, "the one that reads is told all")
 }
 
-// followWatch reads changes until the last one, and says how many there were; 0: something was wrong.
-func followWatch(conn net.Conn) (n uint64) {
+// followWatch reads changes until the last one, and says with each how many there were; 0: something was wrong.
+func followWatch(conn net.Conn, told chan<- uint64) {
+	n := uint64(0)
 	r := bufio.NewReader(conn)
 	for {
 		text, err := wsutil.ReadServerText(struct {
@@ -275,10 +278,12 @@ func followWatch(conn net.Conn) (n uint64) {
 		}
 		n++
 		if err != nil || json.Unmarshal(text, &m) != nil || m.Watch != 1 || m.N != n {
-			return 0
+			told <- 0
+			return
 		}
+		told <- n
 		if bytes.Contains(text, []byte("the last one")) {
-			return n
+			return
 		}
 	}
 }
