@@ -27,9 +27,13 @@ func (p process) ls(args []string) int {
 	return p.look("ls", args, 0, 1, func(ctx context.Context, c *client.Client, f *lookFlags) error {
 		out := newLines(p.stdout, f.json)
 		out.heading("STATE", "FOR")
-		return eachLock(ctx, c, f.path, func(l *seen) error {
+		err := eachLock(ctx, c, f.path, func(l *seen) error {
 			return out.lock(word(l.State), l.age(), l)
 		})
+		if err == nil {
+			err = out.fail // nothing is locked
+		}
+		return err
 	})
 }
 

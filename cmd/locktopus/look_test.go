@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/locktopus-project/locktopus/v2/client"
+	"github.com/locktopus-project/locktopus/v2/internal/testserver"
 )
 
 // queue is a list in the order of the queue, such as the server gives.
@@ -160,4 +161,15 @@ func TestOutputThatCannotBeWrittenIsAnError(t *testing.T) {
 	out.heading("STATE", "FOR")
 	require.ErrorIs(t, lsLine(out, (*seen)(&queue[0])), errOutput)
 	require.ErrorIs(t, newLines(brokenPipe{}, true).details((*seen)(&queue[0])), errOutput)
+}
+
+// TestAHeadingThatCannotBeWrittenIsAnError also when there is nothing else to be written.
+func TestAHeadingThatCannotBeWrittenIsAnError(t *testing.T) {
+	_, address := testserver.Serve(t, nil)
+	for _, command := range [][]string{{"ls"}, {"watch", "a"}} {
+		var stderr strings.Builder
+		code := process{stdout: brokenPipe{}, stderr: &stderr}.run(append(command, "--url", "ws://"+address+"/v2?namespace=n"))
+		require.Equal(t, exitFailed, code, "%v: %s", command, stderr.String())
+		require.Contains(t, stderr.String(), "cannot write: no space left")
+	}
 }

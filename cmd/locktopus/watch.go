@@ -19,7 +19,9 @@ const (
 func (p process) watch(args []string) int {
 	return p.look("watch", args, 1, 1, func(ctx context.Context, c *client.Client, f *lookFlags) error {
 		w := &watcher{process: p, c: c, path: f.path, out: newLines(p.stdout, f.json)}
-		w.out.heading("TIME", "CHANGE")
+		if w.out.heading("TIME", "CHANGE"); w.out.fail != nil {
+			return w.out.fail
+		}
 		return w.run(ctx)
 	})
 }
