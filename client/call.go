@@ -141,6 +141,11 @@ func (c *Client) handle(l *link, text []byte) error {
 		case "shutdown":
 			c.link = nil
 			c.forget(&LostError{State: "shutdown", Message: m.Message})
+		case "ended": // by an administrator
+			lost := &LostError{State: "revoked", Message: m.Message}
+			c.link = nil
+			c.endWatches(lost)
+			c.forget(lost)
 		}
 		return &RefusedError{Code: m.Error, Message: m.Message}
 	}

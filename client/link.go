@@ -306,7 +306,7 @@ func (c *Client) serve(l *link) error {
 	c.mu.Lock()
 	c.link = nil
 	c.leaveQueues()
-	c.endWatches()
+	c.endWatches(ErrWatchInterrupted)
 	c.mu.Unlock()
 	l.close()
 	writing.Wait()

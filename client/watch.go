@@ -167,10 +167,10 @@ func (c *Client) watched(m *message) {
 
 // endWatches ends what ends with a connection. A request for a watch that has no answer begins one over the next
 // connection. c.mu is held.
-func (c *Client) endWatches() {
+func (c *Client) endWatches(cause error) {
 	for id, w := range c.watches {
 		delete(c.watches, id)
-		w.end(ErrWatchInterrupted)
+		w.end(cause)
 	}
 	c.calls = slices.DeleteFunc(c.calls, func(q *call) bool {
 		return q.Op == "unwatch"

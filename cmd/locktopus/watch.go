@@ -46,8 +46,20 @@ func (w *watcher) run(ctx context.Context) error {
 			watch, err = w.again(ctx, err)
 		}
 	}
+	if lost, ok := errors.AsType[*client.LostError](err); ok && lost.State == "revoked" {
+		return &sessionEnded{lost}
+	}
 	return err
 }
+
+// sessionEnded is how a watch ends with its session.
+type sessionEnded struct{ *client.LostError }
+
+func (e *sessionEnded) Error() string {
+	return "an administrator has ended this command's session: " + e.Message
+}
+
+func (e *sessionEnded) Unwrap() error { return e.LostError }
 
 // show writes what there is, and then what changes, until the watch is over.
 func (w *watcher) show(ctx context.Context, watch *client.Watch) error {

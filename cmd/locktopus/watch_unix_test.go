@@ -82,6 +82,37 @@ func TestWatchGoesOnWhenTheServerIsBack(t *testing.T) {
 }
 
 // TestWatchEndsWhenItIsDenied, also when the server was gone meanwhile.
+// TestWatchEndsWithItsSession when an administrator ends that, and says why: the server isn't gone.
+func TestWatchEndsWithItsSession(t *testing.T) {
+	s, address := newServer(t)
+	cmd := exec.Command("locktopus", "watch", "--url", address+"?namespace=n", "")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	defer cmd.Process.Kill()
+	lines := bufio.NewReader(out)
+	_, err = lines.ReadString('\n') // the heading
+	require.NoError(t, err)
+	hold(t, s, "a")
+	_, err = lines.ReadString('\n') // it watches
+	require.NoError(t, err)
+	sessions, _, err := s.AdminSessions("n", "", 10)
+	require.NoError(t, err)
+	for _, x := range sessions {
+		if x.Name == "locktopus watch" {
+			_, err = s.AdminEnd("n", x.ID, "go home")
+			require.NoError(t, err)
+		}
+	}
+	_, err = io.ReadAll(lines)
+	require.NoError(t, err)
+	_ = cmd.Wait()
+	require.Equal(t, "locktopus watch: an administrator has ended this command's session: go home\n", stderr.String())
+	require.Equal(t, exitNotObtained, cmd.ProcessState.ExitCode())
+}
+
 func TestWatchEndsWhenItIsDenied(t *testing.T) {
 	s, _ := newServer(t)
 	hold(t, s, "a")

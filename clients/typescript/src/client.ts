@@ -511,6 +511,7 @@ export class Client {
       if (m.error === "malformed") this.#blame(socket, m);
       this.#lost(socket, m.message ? `${m.error}: ${m.message}` : m.error, m.error === "shutdown");
       if (m.error === "shutdown" && !this.#closing) this.#forget(new LostError("shutdown", m.message));
+      if (m.error === "ended" && !this.#closing) this.#forget(new LostError("revoked", m.message)); // by an administrator
     }
   }
 
