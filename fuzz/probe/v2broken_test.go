@@ -452,7 +452,7 @@ func TestEachFlawOfVersion2IsFound(t *testing.T) {
 	for flaw, want := range wants {
 		t.Run(flaw, func(t *testing.T) {
 			t.Parallel()
-			rep, err := Run(t.Context(), Options{Target: startToyV2(t, flaw), Seed: 1, Rounds: 300, Time: time.Hour, Patience: 5 * time.Second, asFound: true})
+			rep, err := Run(t.Context(), Options{Target: startToyV2(t, flaw), Seed: 1, Rounds: 300, Time: time.Hour, Patience: 2 * time.Second, asFound: true})
 			if err != nil { // the very first look was enough
 				require.Regexp(t, want, err.Error())
 				return

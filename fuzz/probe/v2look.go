@@ -277,7 +277,7 @@ func (r *roundV2) expire(s StepV2) error {
 	if err := r.settle(); err != nil {
 		return err
 	}
-	over := at + oracle.Moment(c.session.ttl)
+	over := notBefore(at, c.session.ttl)
 	l := r.find(c.session, a.id)
 	if l == nil {
 		return fmt.Errorf("client %d: its lock is gone before its time", c.n)
@@ -342,7 +342,7 @@ func (r *roundV2) leaseOver(c *clientV2, s StepV2) error {
 		return err
 	}
 	if l := r.find(c.session, a.id); l != nil {
-		r.passes(l, "expired", at+oracle.Moment(shortLease*time.Millisecond))
+		r.passes(l, "expired", notBefore(at, shortLease*time.Millisecond))
 	}
 	return nil
 }

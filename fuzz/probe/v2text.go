@@ -235,11 +235,17 @@ func (m *reply) each(name string, f func(*reply)) (n int) {
 
 // refusalOfV2 knows the messages that say that the server, or one of its plugins, doesn't want to.
 func refusalOfV2(m *reply) error {
-	var text string
-	if json.Unmarshal(m.members["error"], &text) != nil && json.Unmarshal(m.members["state"], &text) != nil {
-		return nil
+	var said struct {
+		Error, State string
+		Blockers     []struct{ Session string }
 	}
-	if slices.Contains([]string{"denied", "draining", "try_later", "shutdown"}, text) {
+	json.Unmarshal([]byte(m.text), &said) // what is no such message is looked at by others
+	for _, b := range said.Blockers {
+		if b.Session == "server" {
+			return &Refused{"it grants nothing yet, as it was killed: " + m.text}
+		}
+	}
+	if no := []string{"denied", "draining", "try_later", "shutdown"}; slices.Contains(no, said.Error) || slices.Contains(no, said.State) {
 		return &Refused{m.text}
 	}
 	return nil

@@ -40,6 +40,14 @@ func TestASoundServer(t *testing.T) {
 	require.Equal(t, 10, strings.Count(errs, ": nothing found\n"))
 }
 
+func TestASoundServerOfVersion2(t *testing.T) {
+	u := start(t, server.Options{})
+	u.Path = "/v2"
+	code, out, errs := protocol(t, "-seed", "7", "-rounds", "10", "-v", u.String())
+	require.Equal(t, exitNothing, code, out+errs)
+	require.Equal(t, 10, strings.Count(errs, ": nothing found\n"))
+}
+
 // misspell passes on what clients and the server say, and gets one word of the server's wrong.
 func misspell(t *testing.T, to *url.URL) *url.URL {
 	ln, u := world.TCP(t)
@@ -72,25 +80,34 @@ func misspell(t *testing.T, to *url.URL) *url.URL {
 type wrong struct{ io.Writer }
 
 func (w wrong) Write(b []byte) (int, error) {
-	return w.Writer.Write(bytes.ReplaceAll(b, []byte("communication error"), []byte("communication horror")))
+	b = bytes.ReplaceAll(b, []byte("communication error"), []byte("communication horror"))
+	return w.Writer.Write(bytes.ReplaceAll(b, []byte(`"malformed"`), []byte(`"malfermed"`)))
 }
 
 // TestAFindingCanBeMetAgain by the command that it comes with.
 func TestAFindingCanBeMetAgain(t *testing.T) {
-	broken := misspell(t, start(t, server.Options{}))
-	code, out, errs := protocol(t, "-seed", "7", "-header", "Authorization: Bearer secret", broken.String())
-	require.Equal(t, exitFound, code, out+errs)
-	require.Regexp(t, `(?m)^FOUND in round \d+: client \d broke the protocol; the answer is `, out)
-	require.Contains(t, out, "It takes these steps:")
-	require.Contains(t, out, "communication horror: ")
-	require.NotContains(t, out, "secret")
-	again := regexp.MustCompile(`go run ./fuzz/cmd/protocol (.*) -header 'Authorization: …' '(.*)'`).FindStringSubmatch(out)
-	require.NotNil(t, again, out)
-	require.Equal(t, broken.String(), again[2])
-	found := regexp.MustCompile(`(?m)^FOUND .*$`)
-	code, out2, errs := protocol(t, append(strings.Fields(again[1]), broken.String())...)
-	require.Equal(t, exitFound, code, out2+errs)
-	require.Equal(t, found.FindString(out), found.FindString(out2))
+	for path, want := range map[string]struct{ found, said string }{
+		"/v1": {`client \d broke the protocol; the answer is `, "communication horror: "},
+		"/v2": {`client \d: "error" is malfermed, not malformed`, "malfermed"},
+	} {
+		t.Run(path, func(t *testing.T) {
+			broken := misspell(t, start(t, server.Options{}))
+			broken.Path = path
+			code, out, errs := protocol(t, "-seed", "7", "-header", "Authorization: Bearer secret-of-mine", broken.String())
+			require.Equal(t, exitFound, code, out+errs)
+			found := regexp.MustCompile(`(?m)^FOUND in round \d+: ` + want.found)
+			require.Regexp(t, found, out)
+			require.Contains(t, out, "It takes these steps:")
+			require.Contains(t, out, want.said)
+			require.NotContains(t, out, "secret-of-mine")
+			again := regexp.MustCompile(`go run ./fuzz/cmd/protocol (.*) -header 'Authorization: …' '(.*)'`).FindStringSubmatch(out)
+			require.NotNil(t, again, out)
+			require.Equal(t, broken.String(), again[2])
+			code, out2, errs := protocol(t, append(strings.Fields(again[1]), broken.String())...)
+			require.Equal(t, exitFound, code, out2+errs)
+			require.Equal(t, found.FindString(out), found.FindString(out2))
+		})
+	}
 }
 
 // denies is a server's plugins, which want nothing.
