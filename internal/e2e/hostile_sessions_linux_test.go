@@ -168,7 +168,7 @@ func (h *intruder) hoard() {
 	waits.session(`{"op":"bye","id":2}`, "bye", 1000)
 }
 
-// litter begins sessions that live for an hour, and hangs up, until the server has had enough of that. Others come
+// litter begins sessions that live for a minute, and hangs up, until the server has had enough of that. Others come
 // from other addresses.
 func (h *intruder) litter() {
 	var turnedAway string
@@ -176,7 +176,7 @@ func (h *intruder) litter() {
 		other := h.from("127.0.0.2")
 		other.to.version = 2
 		other.upgrade()
-		other.say(string(frame(ws.OpText, true, []byte(`{"op":"hello","ttl_ms":3600000}`))))
+		other.say(string(frame(ws.OpText, true, []byte(`{"op":"hello","ttl_ms":60000}`))))
 		text, err := other.ws.Recv()
 		if err != nil {
 			h.t.Error(err)

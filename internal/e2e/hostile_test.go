@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"math/rand/v2"
@@ -146,7 +147,7 @@ func (h *intruder) upgrade() *intruder {
 	var err error
 	if h.ws, _, err = upgraded(h.Conn); err != nil {
 		h.t.Error(err)
-		h.ws = &rawClient{Conn: h.Conn}
+		h.ws = &rawClient{Conn: h.Conn, br: bufio.NewReader(h.Conn)}
 	}
 	return h
 }
