@@ -269,7 +269,7 @@ var flaws = map[string]string{
 	"lets the last one overtake":    `is before it|nothing is before|overtook|and gets|waits for an answer`,
 	"lets readers overtake writers": `is before it|overtook|at once`,
 	"knows no trees":                `is before it`,
-	"looks at first resources only": `is before it`,
+	"looks at first resources only": `is before it|before the abandon timeout of`,
 	"drops a grant":                 `should know .*nothing came`,
 	"tells twice":                   `is .*"acquired"}|gets .*"acquired"}`,
 	"tells of what was released":    `"acquired"}|and gets`,

@@ -465,7 +465,10 @@ func (r *roundV2) standStill() error {
 
 // finish has everybody leave, and looks at what is left: one more client must get the whole namespace.
 func (r *roundV2) finish() error {
-	steps := []StepV2{{act: doStandStill}}
+	if err := r.step(StepV2{act: doStandStill}); err != nil { // which may begin a session
+		return err
+	}
+	var steps []StepV2
 	for _, c := range r.clients {
 		if c.session != nil {
 			steps = append(steps, StepV2{client: c.n, act: doBye})
