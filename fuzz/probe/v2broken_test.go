@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -105,7 +106,7 @@ func (y *toyV2) wake() {
 func (y *toyV2) Open(c wsnet.Conn, r *wsnet.Request) *wsnet.Refusal {
 	q, err := url.ParseQuery(r.RawQuery)
 	name := q.Get("namespace")
-	if bad := err != nil || name == "" || strings.ContainsAny(name, "\n\xff") || r.Path != "/v2"; bad && !y.is("upgrades anything") {
+	if bad := err != nil || name == "" || strings.Contains(name, "\n") || !utf8.ValidString(name) || r.Path != "/v2"; bad && !y.is("upgrades anything") {
 		return &wsnet.Refusal{Status: 400, Body: "no"}
 	}
 	for _, p := range r.Protocols {

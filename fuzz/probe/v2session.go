@@ -20,7 +20,6 @@ type sessionV2 struct {
 	asked   []ask             // its requests, for retries
 	refused map[uint64]string // why some of them were
 	ends    map[uint64]string // of its locks
-	lost    uint64            // an id that it left out; 0: none
 
 	due    []*happening // not told yet
 	events []*happening // told at least once, by their numbers from 1 on
