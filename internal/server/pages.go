@@ -113,7 +113,7 @@ expired      %d authentications
 
 // healthPage says whether locks can be granted. Ids that are reserved already go on when no more can
 // be: that is a warning, and no reason to restart a server whose clients hold locks. Nor is a grace period, which a
-// restart would begin anew.
+// restart would begin anew. Sessions count once there are clients that want any.
 func (s *Server) healthPage(w http.ResponseWriter, _ *http.Request) {
 	err := s.fence.Err()
 	switch id := s.noID.Load(); {
@@ -121,7 +121,7 @@ func (s *Server) healthPage(w http.ResponseWriter, _ *http.Request) {
 		plain(w, http.StatusServiceUnavailable, "no locks are granted: fencing ids cannot be reserved: "+err.Error())
 	case id != 0 && !s.fence.Allows(id):
 		plain(w, http.StatusServiceUnavailable, "no locks are granted: the next fencing ids are being reserved")
-	case err != nil && !s.fence.Covers(s.settings.Load().Sessions.TTLDefault):
+	case err != nil && s.parked.Load() && !s.fence.Covers(s.settings.Load().Sessions.TTLDefault):
 		plain(w, http.StatusServiceUnavailable, "no session of version 2 begins, as the disk cannot be told of it: "+err.Error())
 	case err != nil:
 		plain(w, http.StatusOK, "ok, but not for long: fencing ids cannot be reserved: "+err.Error())

@@ -57,6 +57,7 @@ var errUncovered = &refusal{codeTryLater, "the server cannot note on its disk ho
 
 // park has a hello wait until its session is covered, unless it is known that this will take long.
 func (w *worker) park(c wsnet.Conn, sess *connection, h *wire.V2Greeting, span time.Duration) {
+	w.s.parked.Store(true)
 	if w.s.fence.Err() != nil {
 		w.failUncovered(c, sess)
 		return

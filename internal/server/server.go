@@ -77,6 +77,7 @@ type Server struct {
 	faults   atomic.Uint64 // connections closed for a fault of the client
 	memory   atomic.Int64  // bytes that the requests of all namespaces take
 	noID     atomic.Uint64 // the id that wasn't reserved when it was wanted last; 0: none
+	parked   atomic.Bool   // a session had to wait for the disk, once
 
 	newJudge func() Judge
 	plugins  func() []host.Stats

@@ -168,10 +168,17 @@ func TestHealthSaysThatNoSessionBegins(t *testing.T) {
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, "fence.tmp", "in the way"), 0o700))
 	f.Cover(time.Second)
 	require.Eventually(t, func() bool { return f.Err() != nil }, time.Minute, time.Millisecond)
-	rec := httptest.NewRecorder()
-	n.s.pages().ServeHTTP(rec, httptest.NewRequest("GET", "/healthz", nil))
-	require.Equal(t, 503, rec.Code)
-	require.Contains(t, rec.Body.String(), "no session of version 2 begins")
+	health := func() *httptest.ResponseRecorder {
+		rec := httptest.NewRecorder()
+		n.s.pages().ServeHTTP(rec, httptest.NewRequest("GET", "/healthz", nil))
+		return rec
+	}
+	require.Equal(t, 200, health().Code, "nobody has wanted one")
+	c := n.connectV2(t)
+	c.say(`{"op":"hello"}`)
+	require.Contains(t, c.heard()[0], `"try_later"`)
+	require.Equal(t, 503, health().Code)
+	require.Contains(t, health().Body.String(), "no session of version 2 begins")
 }
 
 // Where somebody upgrades a lock, those that waited get ids above its new one.
