@@ -16,6 +16,7 @@ type call struct {
 	sent      time.Duration  // over the present connection; below zero: not yet
 	tried     bool           // it was sent over any connection, and the server may know it
 	withdrawn bool           // it was not, and won't be
+	why       string         // of a release: why the lock had ended before
 	lock      *Lock          // of a request for one
 	take      func(*message) // called with the answer, under the client's mutex; may be nil
 
@@ -207,6 +208,12 @@ func (c *Client) happened(m *message) error {
 	c.event = m.Event
 	if l := c.locks[m.Lock]; l != nil {
 		l.happened(m)
+	} else if endStates[m.State] { // its release may be on its way, whose answer won't say why
+		for _, q := range c.calls {
+			if q.Op == "release" && q.Lock == m.Lock {
+				q.why = m.Message
+			}
+		}
 	}
 	return nil
 }

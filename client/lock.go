@@ -347,6 +347,9 @@ func (l *Lock) Release(ctx context.Context) error {
 	defer cancel()
 	m, err := q.wait(ctx)
 	if err == nil && m.State != "released" {
+		if m.Message == "" {
+			m.Message = q.why
+		}
 		err = ended(m)
 	}
 	return err

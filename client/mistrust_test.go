@@ -291,3 +291,21 @@ func TestAWelcomeThatFailsNamesTheServer(t *testing.T) {
 		require.ErrorContains(t, err, "locktopus: cannot connect to "+address+": "+want)
 	}
 }
+
+// TestAReleaseThatCrossesARevocationTellsWhy: the event came first, and only it has the reason.
+func TestAReleaseThatCrossesARevocationTellsWhy(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		n := b.line()
+		c := n.client(client.Options{})
+		lock, err := c.Lock(background, client.Write("a"))
+		require.NoError(b.t, err)
+		pass := n.silence()
+		_, err = b.server.AdminRelease("test", c.Session(), lock.ID(), "on fire")
+		require.NoError(b.t, err)
+		released := make(chan error, 1)
+		go func() { released <- lock.Release(background) }()
+		synctest.Wait()
+		pass()
+		require.Equal(b.t, &client.LostError{State: "revoked", Message: "on fire"}, <-released)
+	})
+}
