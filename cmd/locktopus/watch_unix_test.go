@@ -82,18 +82,23 @@ func TestWatchGoesOnWhenTheServerIsBack(t *testing.T) {
 }
 
 // TestWatchEndsWhenItIsDenied, also when the server was gone meanwhile.
-// TestWatchEndsWithItsSession when an administrator ends that, and says why: the server isn't gone.
-func TestWatchEndsWithItsSession(t *testing.T) {
-	s, address := newServer(t)
-	cmd := exec.Command("locktopus", "watch", "--url", address+"?namespace=n", "")
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
+// startWatch runs locktopus watch for a whole namespace.
+func startWatch(t *testing.T, address string) (cmd *exec.Cmd, lines *bufio.Reader, stderr *strings.Builder) {
+	t.Helper()
+	cmd, stderr = exec.Command("locktopus", "watch", "--url", address, ""), new(strings.Builder)
+	cmd.Stderr = stderr
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
-	defer cmd.Process.Kill()
-	lines := bufio.NewReader(out)
-	_, err = lines.ReadString('\n') // the heading
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	return cmd, bufio.NewReader(out), stderr
+}
+
+// TestWatchEndsWithItsSession when an administrator ends that, and says why: the server isn't gone.
+func TestWatchEndsWithItsSession(t *testing.T) {
+	s, address := newServer(t)
+	cmd, lines, stderr := startWatch(t, address+"?namespace=n")
+	_, err := lines.ReadString('\n') // the heading
 	require.NoError(t, err)
 	hold(t, s, "a")
 	_, err = lines.ReadString('\n') // it watches
@@ -119,21 +124,14 @@ func TestWatchEndsWhenItIsDenied(t *testing.T) {
 	wire := testserver.NewWire(t, s.Addr().String())
 	no := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "not any more", http.StatusForbidden) }))
 	defer no.Close()
-	cmd := exec.Command("locktopus", "watch", "--url", "ws://"+wire.Addr()+"/v2?namespace=n", "")
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	defer cmd.Process.Kill()
-	lines := bufio.NewReader(out)
+	cmd, lines, stderr := startWatch(t, "ws://"+wire.Addr()+"/v2?namespace=n")
 	for range 2 { // the heading, and what there is
-		_, err = lines.ReadString('\n')
+		_, err := lines.ReadString('\n')
 		require.NoError(t, err)
 	}
 	wire.Lead(no.Listener.Addr().String())
 	wire.Cut()
-	_, err = io.ReadAll(lines)
+	_, err := io.ReadAll(lines)
 	require.NoError(t, err)
 	_ = cmd.Wait()
 	require.Equal(t, exitDenied, cmd.ProcessState.ExitCode())

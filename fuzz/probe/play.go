@@ -63,16 +63,24 @@ func (r *round) join() *client {
 }
 
 func (r *round) play(ctx context.Context, script Script) error {
-	for _, s := range script.Steps {
+	if err := playAll(ctx, script.Steps, &r.steps, r.step); err != nil {
+		return err
+	}
+	return r.finish()
+}
+
+// playAll plays steps one by one, and counts them.
+func playAll[S any](ctx context.Context, steps []S, played *int, play func(S) error) error {
+	for _, s := range steps {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		r.steps++
-		if err := r.step(s); err != nil {
+		*played++
+		if err := play(s); err != nil {
 			return err
 		}
 	}
-	return r.finish()
+	return nil
 }
 
 // step has a client do something, and waits until everybody knows what that has led to.

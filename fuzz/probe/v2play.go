@@ -58,14 +58,8 @@ func (r *roundV2) join() *clientV2 {
 }
 
 func (r *roundV2) play(ctx context.Context, script ScriptV2) error {
-	for _, s := range script.Steps {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		r.steps++
-		if err := r.step(s); err != nil {
-			return err
-		}
+	if err := playAll(ctx, script.Steps, &r.steps, r.step); err != nil {
+		return err
 	}
 	return r.finish()
 }
