@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/locktopus-project/locktopus/v2/internal/oracle"
 )
@@ -67,6 +70,8 @@ func (l *lock) changeAnswered(r *request, m *said, now oracle.Moment) error {
 	switch {
 	case m.State == "released" && r.times > 1 && l.released != 0:
 		return nil // a retry that came behind the release: what became of it will never be known
+	case r.times > 1 && !r.change.Down && l.upgrade != r.change:
+		return nil // an event has told what became of it, and the answer is what became of changes since
 	case r.takesBack:
 		if l.upgrade == r.change { // no event has said what became of it
 			l.upgrade.Waiting, l.upgrade.Ended, l.upgrade.Gone = true, l.takenBack, now
@@ -140,6 +145,24 @@ func (l *lock) upgradeHappened(m *said, now oracle.Moment) error {
 	}
 	l.upgrade = nil
 	return nil
+}
+
+// TestRetryOfAnUpgradeBehindItsEvent has connections cut such that an upgrade, or taking it back, is sent again when an
+// event has told what became of it and the lock was changed once more: then the answer tells of that.
+func TestRetryOfAnUpgradeBehindItsEvent(t *testing.T) {
+	for _, state := range []string{"downgraded", "upgrading", "upgraded", "upgrade_timeout"} {
+		for _, back := range []bool{false, true} {
+			first, later := &Change{Asked: 1}, &Change{Asked: 5}
+			l := &lock{Record: &Record{Changes: []*Change{first}}, upgrade: first}
+			require.NoError(t, l.upgradeHappened(&said{State: "upgrade_timeout"}, 3))
+			l.upgrade, l.Changes = later, append(l.Changes, later)
+			told := *first
+			require.NoError(t, l.changeAnswered(&request{changes: l, change: first, takesBack: back, times: 2}, &said{State: state, Token: 9}, 7))
+			require.Equal(t, told, *first, "it says nothing of the first upgrade")
+			require.Same(t, later, l.upgrade)
+			require.Equal(t, Change{Asked: 5}, *later)
+		}
+	}
 }
 
 // loseChanges is the end of changes in a session that is lost: what isn't known will never be.
