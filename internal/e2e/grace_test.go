@@ -131,6 +131,31 @@ func TestARestartWaitsForThoseWhoCannotBeTold(t *testing.T) {
 	require.NotContains(t, last.log.String(), "has not told all of its clients")
 }
 
+// TestAStopInTheGraceDoesNotWaitForIt: who waits could get nothing before the end of the drain.
+func TestAStopInTheGraceDoesNotWaitForIt(t *testing.T) {
+	t.Parallel()
+	needs := setup{stateDir: t.TempDir(), config: "[sessions]\nttl_default = \"10m\"\nttl_max = \"10m\"\n[server]\ndrain = \"5m\"\n"}
+	srv := start(t, needs)
+	greet(t, srv, "n", "holder")
+	srv.kill()
+	next := start(t, needs)
+	waits, _ := greet(t, next, "n", "waits")
+	waits.send(`{"op":"lock","id":1,"resources":[{"type":"write","path":["a"]}]}`)
+	heard(t, waits, `"enqueued"`)
+	old := connect(t, dialGorilla, next.target("n"))
+	old.mustEnqueue(write("a"))
+	next.signal(syscall.SIGTERM)
+	heard(t, waits, `"error":"shutdown"`)
+	for _, c := range []client{waits, old} {
+		_, err := c.Recv()
+		require.NoError(t, wantClosed(err, 1001))
+	}
+	next.wait()
+	require.Zero(t, next.cmd.ProcessState.ExitCode())
+	require.NotContains(t, next.log.String(), "the drain time was over")
+	require.Contains(t, next.log.String(), "may believe in their locks")
+}
+
 // TestAnAdministratorEndsTheGrace who knows that no client is left, with the names that "locktopus ls" shows.
 func TestAnAdministratorEndsTheGrace(t *testing.T) {
 	t.Parallel()

@@ -36,6 +36,18 @@ func (g *grace) left() time.Duration {
 	return max(0, time.Until(g.until))
 }
 
+// inVain says whether nobody who waits in a namespace can be granted anything any more: the grace lasts for longer than the
+// drain. Nobody holds anything there, so that nobody needs the drain either.
+func (s *Server) inVain(ns *namespace) bool {
+	end := s.drainEnd.Load()
+	if end == 0 || !s.grace.until.After(time.Unix(0, end)) {
+		return false
+	}
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	return ns.guard != 0
+}
+
 // allPaths is the resource of the server's own lock.
 var allPaths = []engine.Resource{{Mode: engine.Write}}
 

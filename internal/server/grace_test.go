@@ -179,6 +179,61 @@ func TestAnAdministratorEndsTheGraceOfANamespace(t *testing.T) {
 	})
 }
 
+// TestADrainDoesNotWaitForTheGrace where that is longer: nobody there can get anything before the end.
+func TestADrainDoesNotWaitForTheGrace(t *testing.T) {
+	inGrace(t, testSettings(), func(t *testing.T, n *fakeNet) {
+		waits, old := n.connectV2(t), n.mustConnect(t, "namespace=n")
+		waits.greet(t, helloV2)
+		waits.say(lockV2(1, ""))
+		old.say(writeA)
+		holder := n.mustConnect(t, "namespace=excused")
+		_, err := n.s.AdminRelease("excused", "server", 1, "nobody is left")
+		require.NoError(t, err)
+		holder.say(writeA)
+		require.Contains(t, holder.heard()[0], "acquired")
+		ctx, cancel := context.WithTimeout(t.Context(), graceTime-1)
+		defer cancel()
+		done := make(chan error)
+		go func() { done <- n.s.Shutdown(ctx) }()
+		synctest.Wait()
+		require.Contains(t, waits.sent[len(waits.sent)-1], `"error":"shutdown"`)
+		for _, x := range []*fakeConn{waits, old} {
+			require.Equal(t, uint16(codeGoingAway), x.closing)
+			x.end(wsnet.ReasonServerClosed)
+		}
+		require.Zero(t, holder.closing, "who holds something has the time to finish")
+		pass(time.Second)
+		holder.say(release)
+		holder.drop()
+		require.NoError(t, <-done)
+		require.Equal(t, graceTime-time.Second, n.s.Owed())
+	})
+}
+
+// TestADrainWaitsForAGraceThatEndsBefore: who waits is granted yet.
+func TestADrainWaitsForAGraceThatEndsBefore(t *testing.T) {
+	inGrace(t, testSettings(), func(t *testing.T, n *fakeNet) {
+		waits, old := n.connectV2(t), n.mustConnect(t, "namespace=n")
+		waits.greet(t, helloV2)
+		waits.say(lockV2(1, ""))
+		old.say(writeA)
+		waits.heard()
+		ctx, cancel := context.WithTimeout(t.Context(), graceTime)
+		defer cancel()
+		done := make(chan error)
+		go func() { done <- n.s.Shutdown(ctx) }()
+		synctest.Wait()
+		require.Equal(t, []string{`{"notice":"draining","ms":10000}`}, waits.heard())
+		require.Zero(t, old.closing)
+		pass(graceTime - 1)
+		waits.say(`{"op":"renew","id":2}`)
+		require.Zero(t, waits.closing)
+		waits.drop()
+		old.drop()
+		require.NoError(t, <-done)
+	})
+}
+
 // TestTheServerIsInNoDeadlock: who waits for it waits for nobody who waits.
 func TestTheServerIsInNoDeadlock(t *testing.T) {
 	inGrace(t, testSettings(), func(t *testing.T, n *fakeNet) {

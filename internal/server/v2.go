@@ -460,7 +460,7 @@ func (w *worker) lookV2(c wsnet.Conn, sess *connection) {
 	if stage == serving || a.closing {
 		return
 	}
-	if stage == ending || a.session == nil || w.locks(sess) == 0 {
+	if stage == ending || a.session == nil || w.locks(sess) == 0 || w.s.inVain(sess.ns) {
 		a.farewell = true
 		w.failV2(c, sess, &wire.V2Message{Error: wire.V2GoingDown, Message: []byte(errGoingDown.text)}, codeGoingAway)
 		return

@@ -315,10 +315,10 @@ func (w *worker) fail(c wsnet.Conn, sess *connection, err error) {
 }
 
 // look closes a connection that the server has no more use for: while draining one without a
-// lock, afterwards all.
+// lock, or that waits for one in vain, afterwards all.
 func (w *worker) look(c wsnet.Conn, sess *connection) {
 	switch stage := w.s.stage.Load(); {
-	case stage == ending, stage == draining && sess.state == wire.V1Ready:
+	case stage == ending, stage == draining && (sess.state == wire.V1Ready || w.s.inVain(sess.ns)):
 		w.hangUp(c, sess, codeGoingAway, "the server is shutting down")
 	}
 }
