@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -229,23 +231,55 @@ func (s *service) openFence() error {
 	return err
 }
 
-// grace is for how long nothing is granted, as clients of a server before may believe in their locks.
-func (s *service) grace() time.Duration {
-	owed := s.fence.Owed()
-	switch {
-	case owed == 0:
-		return 0
+// grace is for how long nothing is granted, as clients of servers before may believe in their locks.
+func (s *service) grace() fence.Debt {
+	owed := s.fence.Debt()
+	switch longest := owed.Longest(); {
+	case longest == 0:
+		return fence.Debt{}
 	case !s.config.State.Grace:
 		s.log.Warn("the last server has not told all of its clients that their locks are lost, and others can have these at once (state.grace is false)",
-			"for", owed.Round(time.Millisecond).String())
+			"for", longest.Round(time.Millisecond).String(), "in", where(owed))
 		if err := s.fence.Forgive(); err != nil {
 			s.log.Error("the next server will wait for them all the same", "error", err)
 		}
-		return 0
+		return fence.Debt{}
+	default:
+		s.log.Warn("the last server has not told all of its clients that their locks are lost: no lock is granted until they must know (state.grace)",
+			"for", longest.Round(time.Millisecond).String(), "in", where(owed))
+		return owed
 	}
-	s.log.Warn("the last server has not told all of its clients that their locks are lost: no lock is granted until they must know (state.grace)",
-		"for", owed.Round(time.Millisecond).String())
-	return owed
+}
+
+// namesShown is how many namespaces a line of the log names.
+const namesShown = 8
+
+// where says in which namespaces somebody is owed something.
+func where(owed fence.Debt) string {
+	var names, excused []string
+	for name, left := range owed.Named {
+		if left > 0 {
+			names = append(names, name)
+		} else {
+			excused = append(excused, name)
+		}
+	}
+	switch {
+	case owed.Others == 0:
+		return listed(names)
+	case len(excused) > 0:
+		return "all namespaces but " + listed(excused)
+	}
+	return "all namespaces"
+}
+
+// listed is some of those names, in their order.
+func listed(names []string) string {
+	slices.Sort(names)
+	if more := len(names) - namesShown; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:namesShown], ", "), more)
+	}
+	return strings.Join(names, ", ")
 }
 
 // reload takes over what a new reading of the sources says, all of it or, if there is any fault, nothing.
@@ -379,11 +413,10 @@ func (s *service) stopped(err error) int {
 
 // settle leaves word for the next server of how long it has to wait. All is closed by now.
 func (s *service) settle() {
-	owed := s.server.Owed()
-	s.fence.Settle(owed)
-	if owed > 0 && s.fence.Dir() != "" {
+	owed := s.fence.Settle(s.server.Owed())
+	if longest := owed.Longest(); longest > 0 && s.fence.Dir() != "" {
 		s.log.Warn("clients that could not be told may believe in their locks: the next server will grant none until they must know (state.grace)",
-			"for", owed.Round(time.Millisecond).String())
+			"for", longest.Round(time.Millisecond).String(), "in", where(owed))
 	}
 }
 

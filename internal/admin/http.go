@@ -139,6 +139,7 @@ func faultOf(err error) *fault {
 		{server.ErrNoLock, http.StatusNotFound, "no_lock"},
 		{server.ErrManyMeant, http.StatusConflict, "ambiguous"},
 		{server.ErrPlace, http.StatusBadRequest, "malformed"},
+		{server.ErrManyExcused, http.StatusConflict, "limit"},
 	} {
 		if errors.Is(err, known.err) {
 			return &fault{known.status, known.code, err.Error()}

@@ -120,8 +120,12 @@ func TestARestartWaitsForThoseWhoCannotBeTold(t *testing.T) {
 	require.NoError(t, err)
 	srv.signal(syscall.SIGTERM)
 	srv.wait()
-	require.Contains(t, srv.log.String(), "clients that could not be told may believe in their locks")
+	require.Regexp(t, `"clients that could not be told may believe in their locks: .*" for=\S+ in=n\n`, srv.log.String())
 	next := start(t, setup{stateDir: state, config: shortLived})
+	require.Regexp(t, `no lock is granted until they must know \(state.grace\)" for=\S+ in=n\n`, next.log.String())
+	elsewhere := connect(t, dialGorilla, next.target("elsewhere"))
+	elsewhere.mustAcquire(write("a"))
+	require.NoError(t, holder.Err(), "the test is too slow to mean anything")
 	_, err = dialGo(t, next.addr).Lock(t.Context(), locktopus.Write("a"))
 	require.NoError(t, err)
 	require.ErrorIs(t, holder.Err(), locktopus.ErrDeadline)
@@ -156,7 +160,8 @@ func TestAStopInTheGraceDoesNotWaitForIt(t *testing.T) {
 	require.Contains(t, next.log.String(), "may believe in their locks")
 }
 
-// TestAnAdministratorEndsTheGrace who knows that no client is left, with the names that "locktopus ls" shows.
+// TestAnAdministratorEndsTheGrace who knows that no client is left, for the next server, too, as long as there are no
+// others that may be cut off, with the names that "locktopus ls" shows.
 func TestAnAdministratorEndsTheGrace(t *testing.T) {
 	t.Parallel()
 	state := t.TempDir()
@@ -181,4 +186,26 @@ func TestAnAdministratorEndsTheGrace(t *testing.T) {
 	require.Regexp(t, `(?m)^  waits for server, lock 1: write "", acquired for .*, note "grace period after a restart, until `, run("inspect", "a"))
 	require.Regexp(t, `^released in namespace n: write "", acquired for .* by session server, lock 1, note "grace`, run("release", "server", "1", "--reason", "it was the only one"))
 	heard(t, alice, `^{"event":1,"lock":1,"state":"acquired"`)
+	require.Contains(t, run("release", "--namespace", "m", "server", "1", "--reason", "there is none"), "; nobody uses the namespace at present")
+
+	bob, _ := greet(t, next, "other", "bob")
+	bob.send(`{"op":"lock","id":1,"resources":[{"type":"write","path":["a"]}]}`)
+	heard(t, bob, `"enqueued"`)
+	alice.send(`{"op":"bye","id":2}`)
+	heard(t, alice, `"bye"`)
+	next.stop()
+	next = start(t, needs)
+	require.Contains(t, next.log.String(), ` in="all namespaces but m, n"`)
+	alice, _ = greet(t, next, "n", "alice")
+	alice.send(`{"op":"lock","id":1,"resources":[{"type":"write","path":["a"]}]}`)
+	heard(t, alice, `"acquired"`)
+	bob, _ = greet(t, next, "other", "bob")
+	bob.send(`{"op":"lock","id":1,"resources":[{"type":"write","path":["a"]}],"wait_ms":0}`)
+	heard(t, bob, `"unavailable"`)
+	next.kill()
+	next = start(t, needs)
+	require.Contains(t, next.log.String(), ` in="all namespaces"`, "there are new holders")
+	alice, _ = greet(t, next, "n", "alice")
+	alice.send(`{"op":"lock","id":1,"resources":[{"type":"write","path":["a"]}],"wait_ms":0}`)
+	heard(t, alice, `"unavailable"`)
 }

@@ -22,6 +22,7 @@ const (
 type promises struct {
 	used    uint64        // ids up to this one were handed out
 	covered time.Duration // sessions may live for that long
+	special time.Duration // in the namespace "special", if that is longer
 }
 
 // life opens the fence on d, hands out ids one by one until so many are out or the fence is dead, and has longer
@@ -39,8 +40,10 @@ func life(t *testing.T, d *simDisk, p promises, ids int) promises {
 		}
 	}()
 	require.GreaterOrEqual(t, f.Start(), p.used, "an id would repeat")
-	require.GreaterOrEqual(t, f.Owed(), p.covered, "clients would be waited for too shortly")
-	p = promises{f.Start(), f.Owed()}
+	debt := f.Debt()
+	require.GreaterOrEqual(t, debt.Others, p.covered, "clients would be waited for too shortly")
+	require.GreaterOrEqual(t, debt.Of("special"), p.special, "clients would be waited for too shortly")
+	p = promises{f.Start(), debt.Others, debt.Of("special")}
 	for n := 0; n < ids; {
 		synctest.Wait() // the background has done what it can
 		longer := p.covered + time.Second
@@ -67,10 +70,12 @@ func life(t *testing.T, d *simDisk, p promises, ids int) promises {
 			return p
 		}
 		<-time.After(retryMost) // synctest's clock: at once
+		debt = f.Debt()
+		p.special = debt.Of("special")
 	}
 	if !d.isDead() {
-		p.covered /= 2
-		f.Settle(p.covered)
+		p.covered, p.special = p.covered/2, max(p.special, p.covered)
+		f.Settle(Debt{Others: p.covered, Named: map[string]time.Duration{"special": p.special}})
 	}
 	return p
 }
@@ -126,7 +131,7 @@ func failAt(t *testing.T, step int, what outcome, chance uint64, ids int) {
 func countSteps(t *testing.T, ids int) (steps int) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newSimDisk()
-		require.Equal(t, promises{uint64(ids), time.Duration(ids) * time.Second / 4}, life(t, d, promises{}, ids))
+		require.Equal(t, promises{uint64(ids), time.Duration(ids) * time.Second / 4, time.Duration(ids) * time.Second / 2}, life(t, d, promises{}, ids))
 		steps = d.steps
 	})
 	return steps

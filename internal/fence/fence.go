@@ -15,8 +15,8 @@
 //   - When the mark can't be raised, ids up to it go on and those beyond it are refused: no answer
 //     is better than a fencing token that was given before.
 //   - Covers(ttl) is true only if a process that finds the directory after a crash waits for ttl at least: Owed is
-//     as long there. What a process has found it hands on to the next one, until that time is over, or Settle says
-//     better.
+//     as long there, in all namespaces. What a process has found it hands on to the next one, until that time is over,
+//     or Settle says better, and for which namespaces.
 //
 // All methods may be called from anywhere at any time. The package doesn't choose ids and doesn't keep
 // them apart by namespace: one mark serves the whole server, and each namespace counts up from a
@@ -61,7 +61,8 @@ type Fence struct {
 	block uint64 // how far the mark is raised at a time
 	half  uint64 // with fewer ids than this left, the next block is asked for
 	start uint64
-	owed  time.Time // until when clients of processes before may believe that they hold something
+	found time.Time // when the directory was ours
+	debt  Debt      // of processes before, then
 	disk  disk
 	lock  lock
 	log   *slog.Logger
@@ -78,8 +79,8 @@ type Fence struct {
 	stop    chan struct{}             // closed by Close
 	done    chan struct{}             // closed when run has returned and the lock is given up
 	close   sync.Once
-	settled atomic.Int64 // what is left to be waited for once this process has ended; below zero: nobody has said
-	last    error        // of settling; good once done is closed
+	settled atomic.Pointer[mark] // what is left to be waited for once this process has ended; nil: nobody has said
+	last    error                // of settling; good once done is closed
 }
 
 // Memory makes a fence without a state directory: it allows everything, ids start at 1 again in
@@ -138,22 +139,24 @@ func (f *Fence) begin() error {
 	if err != nil {
 		return err
 	}
-	f.owed = time.Now().Add(time.Duration(found.sessions) * time.Millisecond)
+	f.found, f.debt = time.Now(), found.debt()
 	f.start = found.ids
 	f.mark.Store(found.ids)
 	f.need.Store(found.ids)
 	f.sessions.Store(found.sessions)
 	f.longest.Store(found.sessions)
-	f.settled.Store(-1)
 	return f.reserve()
 }
 
 // Start is the number that all ids of this process are above.
 func (f *Fence) Start() uint64 { return f.start }
 
-// Owed is for how much longer clients of processes before this one may believe that they hold something. It is 0 if
+// Debt is for how much longer clients of processes before this one may believe that they hold something. It is zero if
 // the last one has told all of them.
-func (f *Fence) Owed() time.Duration { return max(0, time.Until(f.owed)) }
+func (f *Fence) Debt() Debt { return f.debt.after(time.Since(f.found)) }
+
+// Owed is that for all namespaces.
+func (f *Fence) Owed() time.Duration { return max(0, f.debt.Longest()-time.Since(f.found)) }
 
 // Dir is the state directory, "" for a fence in memory.
 func (f *Fence) Dir() string { return f.dir }
@@ -265,7 +268,7 @@ func (f *Fence) Forgive() error {
 	if err := f.write(mark{ids: f.mark.Load(), sessions: 0}); err != nil {
 		return fmt.Errorf("fence: %w", err)
 	}
-	f.owed = time.Time{}
+	f.debt = Debt{}
 	f.sessions.Store(0)
 	f.longest.Store(0)
 	return nil
@@ -273,7 +276,13 @@ func (f *Fence) Forgive() error {
 
 // Settle says that this process has ended all its sessions, and for how much longer clients of it, or of
 // processes before it, may believe that they hold something. Close writes it. Nothing is to be covered any more.
-func (f *Fence) Settle(owed time.Duration) { f.settled.Store(inMilliseconds(owed)) }
+// Where there are too many namespaces to be written, the longest time is for all of them: what the next process
+// will find is returned.
+func (f *Fence) Settle(owed Debt) Debt {
+	m := settlement(owed)
+	f.settled.Store(&m)
+	return m.debt()
+}
 
 // Close ends the reserving and gives up the directory. Ids already reserved stay allowed. It waits
 // some seconds at most for a write under way; if that hangs, Close returns an error and the directory
@@ -384,8 +393,13 @@ func (f *Fence) reserve() error {
 
 // settle writes what the next process has to wait for, if that is less than for all sessions there could be.
 func (f *Fence) settle() error {
-	m := mark{ids: f.mark.Load(), sessions: f.settled.Load()}
-	if m.sessions < 0 || m.sessions == f.sessions.Load() {
+	settled := f.settled.Load()
+	if settled == nil {
+		return nil
+	}
+	m := *settled
+	m.ids = f.mark.Load()
+	if m.sessions == f.sessions.Load() && m.spaces == nil {
 		return nil
 	}
 	return f.write(m)

@@ -52,7 +52,7 @@ func TestMemoryAllowsEverything(t *testing.T) {
 	require.NoError(t, f.Err())
 	require.Zero(t, f.Owed())
 	require.True(t, f.Covers(math.MaxInt64))
-	f.Settle(time.Hour)
+	f.Settle(Debt{Others: time.Hour})
 	require.NoError(t, f.Close())
 }
 
@@ -219,6 +219,11 @@ func TestRunningOutOfIdsIsAnError(t *testing.T) {
 	})
 }
 
+// spaces3 is a mark of version 3 with these lines.
+func spaces3(lines string) string {
+	return "locktopus fence, version 3\nreserved=1\nsessions_ms=15000\n" + lines + "\ncrc32=by-hand\n"
+}
+
 func TestADamagedMarkSaysWhatToDo(t *testing.T) {
 	good := string(mark{ids: 3000000, sessions: 15000}.format())
 	text := "locktopus fence, version 2\nreserved=3000000\nsessions_ms=15000\n"
@@ -234,7 +239,18 @@ func TestADamagedMarkSaysWhatToDo(t *testing.T) {
 		strings.Repeat("\x00", 60):         "first line",
 		strings.Replace(good, "3", "4", 1): "checksum",
 		strings.Replace(good, "15000", "16000", 1):                                "checksum",
-		strings.Replace(good, "version 2", "version 3", 1):                        "newer program",
+		strings.Replace(good, "version 2", "version 4", 1):                        "newer program",
+		strings.Replace(good, "version 2", "version 3", 1):                        "it isn't 6 whole lines",
+		spaces3("others_ms=1\nnamespaces_ms={}x"):                                 "no JSON object of namespaces",
+		spaces3("others_ms=1\nnamespaces_ms="):                                    "no JSON object of namespaces",
+		spaces3("others_ms=1\nnamespaces_ms=null"):                                "no JSON object of namespaces",
+		spaces3("others_ms=1\nnamespaces_ms=[1]"):                                 "no JSON object of namespaces",
+		spaces3(`others_ms=1` + "\n" + `namespaces_ms={"a":16000}`):               "no number of milliseconds up to 15000",
+		spaces3(`others_ms=1` + "\n" + `namespaces_ms={"a":-1}`):                  "no number of milliseconds up to 15000",
+		spaces3(`others_ms=1` + "\n" + `namespaces_ms={"a":null}`):                "no number of milliseconds up to 15000",
+		spaces3("others_ms=15001\nnamespaces_ms={}"):                              "no number of milliseconds up to 15000",
+		spaces3("others_ms=\nnamespaces_ms={}"):                                   "no number of milliseconds up to 15000",
+		spaces3("namespaces_ms={}\nothers_ms=0"):                                  `line 4 doesn't start with "others_ms="`,
 		strings.Replace(good, "version 2", "version 1", 1):                        "it isn't 3 whole lines",
 		strings.Replace(good, "reserved", "preserved", 1):                         `line 2 doesn't start with "reserved="`,
 		strings.Replace(good, "sessions_ms", "sessions", 1):                       `line 3 doesn't start with "sessions_ms="`,
@@ -247,9 +263,12 @@ func TestADamagedMarkSaysWhatToDo(t *testing.T) {
 		"locktopus fence, version 2\nreserved=1\nsessions_ms=\ncrc32=by-hand\n":   "no number of milliseconds",
 		"locktopus fence, version 2\nreserved=1\nsessions_ms=-1\ncrc32=by-hand\n": "no number of milliseconds",
 	}
-	for cut := range len(good) {
-		if cases[good[:cut]] == "" {
-			cases[good[:cut]] = "can't be read"
+	full := string(mark{ids: 1, sessions: 2, spaces: &spaces{others: 1, named: map[string]int64{"a": 2, "b": 0}}}.format())
+	for _, whole := range []string{good, full} {
+		for cut := range len(whole) {
+			if cases[whole[:cut]] == "" {
+				cases[whole[:cut]] = "can't be read"
+			}
 		}
 	}
 	for content, want := range cases {
@@ -333,19 +352,19 @@ func TestWhatWasCoveredIsOwedByTheNextProcess(t *testing.T) {
 
 		f = open()
 		require.Equal(t, 1501*time.Millisecond, f.Owed(), "it is handed on: those of before may not know yet")
-		f.Settle(300 * time.Millisecond)
+		f.Settle(Debt{Others: 300 * time.Millisecond})
 		require.NoError(t, f.Close())
 
 		f = open()
 		require.Equal(t, 300*time.Millisecond, f.Owed())
 		require.Equal(t, uint64(300), f.Start(), "the mark is what it was")
-		f.Settle(0)
+		f.Settle(Debt{})
 		require.NoError(t, f.Close())
 
 		f = open()
 		require.Zero(t, f.Owed())
 		before = d.stepsSoFar()
-		f.Settle(0)
+		f.Settle(Debt{})
 		require.NoError(t, f.Close())
 		require.Equal(t, before, d.stepsSoFar(), "there is nothing to be written")
 	})
@@ -526,7 +545,7 @@ func TestWhatCannotBeSettledIsSaid(t *testing.T) {
 			}
 			return works
 		})
-		f.Settle(0)
+		f.Settle(Debt{})
 		require.ErrorIs(t, f.Close(), errFault)
 		d.setFault(nil)
 		f = open()
@@ -548,7 +567,7 @@ func TestOnlyTheDirectorysOwnerSettles(t *testing.T) {
 	before, err := os.ReadFile(filepath.Join(dir, markName))
 	require.NoError(t, err)
 	require.NoError(t, os.Remove(filepath.Join(dir, lockName)))
-	f.Settle(0)
+	f.Settle(Debt{})
 	require.ErrorContains(t, f.Close(), "another server may use the directory now")
 	after, err := os.ReadFile(filepath.Join(dir, markName))
 	require.NoError(t, err)
@@ -682,4 +701,49 @@ func TestDefaultDirIsTheCustomaryPlace(t *testing.T) {
 		require.NoError(t, err, "%+v", c)
 		require.Equal(t, filepath.FromSlash(c.want), got, "%+v", c)
 	}
+}
+
+// TestWhoeverEndsInOrderSaysWhoIsWaitedForWhere, and whoever comes next hands that on only if it does so itself.
+func TestWhoeverEndsInOrderSaysWhoIsWaitedForWhere(t *testing.T) {
+	inDir(t, func(t *testing.T, _ *simDisk, open func() *Fence) {
+		const odd = "\u2028 \"\\\U000e0001=\n"
+		owed := Debt{Others: 2 * time.Second, Named: map[string]time.Duration{"a": 5 * time.Second, odd: 3 * time.Second, "none": 0, "same": 2 * time.Second}}
+		f := open()
+		require.True(t, cover(f, time.Minute))
+		found := f.Settle(owed)
+		delete(owed.Named, "same")
+		require.Equal(t, owed, found)
+		require.NoError(t, f.Close())
+
+		f = open()
+		require.Equal(t, owed, f.Debt())
+		require.Equal(t, 5*time.Second, f.Owed())
+		require.False(t, f.Covers(5*time.Second+1))
+		<-time.After(4 * time.Second)
+		require.Equal(t, Debt{Named: map[string]time.Duration{"a": time.Second}}, f.Debt())
+		f.Settle(f.Debt())
+		require.NoError(t, f.Close())
+
+		f = open()
+		require.Equal(t, Debt{Named: map[string]time.Duration{"a": time.Second}}, f.Debt())
+		require.NoError(t, f.Close()) // without a word: it may have had clients anywhere
+
+		require.Equal(t, Debt{Others: time.Second}, open().Debt())
+	})
+}
+
+// TestTooManyNamespacesAreWaitedForAsOne, for as long as the longest.
+func TestTooManyNamespacesAreWaitedForAsOne(t *testing.T) {
+	inDir(t, func(t *testing.T, d *simDisk, open func() *Fence) {
+		name := func(n int) string { return strings.Repeat("x", n) }
+		owed := func(n int) Debt {
+			return Debt{Named: map[string]time.Duration{"a": 0, name(n): time.Second, "b": time.Minute}}
+		}
+		most := markBytes - len(mark{ids: idMax, sessions: 60000, spaces: &spaces{named: map[string]int64{"": 1000, "b": 60000}}}.format())
+		f := open()
+		require.Equal(t, Debt{Others: time.Minute}, f.Settle(owed(most+1)))
+		require.Equal(t, Debt{Named: map[string]time.Duration{name(most): time.Second, "b": time.Minute}}, f.Settle(owed(most)))
+		require.NoError(t, f.Close())
+		require.Equal(t, time.Second, func() time.Duration { d := open().Debt(); return d.Of(name(most)) }())
+	})
 }

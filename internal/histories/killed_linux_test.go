@@ -166,7 +166,7 @@ func (x *task) serve() error {
 		o.Fence = f
 		o.Settings.Sessions.TTLMin, o.Settings.Sessions.TTLDefault = 10*time.Millisecond, 250*time.Millisecond
 		if x.Grace {
-			o.Grace = f.Owed()
+			o.Grace = f.Debt()
 		}
 	})
 	if err != nil {

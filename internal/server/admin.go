@@ -247,7 +247,7 @@ func (s *Server) describe(ns *namespace, v *engine.View) LockInfo {
 	o, ours := s.ownedBy(ns, v.Owner)
 	switch {
 	case v.Owner == session.Server:
-		l.Session, l.Lock, l.Note, l.Since = sessionOfServer, session.ServerLock, s.grace.note, s.sinceBirth()
+		l.Session, l.Lock, l.Note, l.Since = sessionOfServer, session.ServerLock, s.grace.note(ns.name), s.sinceBirth()
 		return l
 	case !ours:
 		l.Session, l.Lock, l.Conn, l.Since = sessionOfOld, v.Seq, v.Owner, unknownSince
@@ -311,7 +311,7 @@ func (s *Server) obstacles(ns *namespace, l *LockInfo, room *int) {
 		}
 		switch who, ours := s.ownedBy(ns, b.Owner); {
 		case b.Owner == session.Server:
-			o.Session, o.Lock, o.Note, o.Since = sessionOfServer, session.ServerLock, s.grace.note, s.sinceBirth()
+			o.Session, o.Lock, o.Note, o.Since = sessionOfServer, session.ServerLock, s.grace.note(ns.name), s.sinceBirth()
 		case ours:
 			o.Session, o.Name, o.Lock = who.Session.ID(), who.Session.Name(), who.Lock
 			o.Note, o.Since = who.Note, who.Since
@@ -376,15 +376,14 @@ func (s *Server) sessionOf(ns *namespace, id string) (found *session.Session, er
 // AdminRelease ends a lock, acquired or waiting. Its client is told why; that of version 1 loses its connection,
 // too. The session is named as for AdminEnd, or "v1", or "server" for the lock that the server has during its grace.
 func (s *Server) AdminRelease(name, id string, lock uint64, why string) (info LockInfo, err error) {
-	err = s.visit(name, func(ns *namespace) (err error) {
-		find := s.ofSession
-		switch id {
-		case sessionOfServer:
-			info, err = s.releaseOwn(ns, lock)
-			return err
-		case sessionOfOld:
-			find = s.ofOld
-		}
+	find := s.ofSession
+	switch id {
+	case sessionOfServer:
+		return s.releaseOwn(name, lock)
+	case sessionOfOld:
+		find = s.ofOld
+	}
+	err = s.visit(name, func(ns *namespace) error {
 		h, err := find(ns, id, lock)
 		if err == nil {
 			info, err = s.revoke(ns, h, why)

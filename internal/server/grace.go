@@ -1,10 +1,14 @@
 package server
 
 import (
+	"errors"
 	"fmt"
+	"maps"
+	"sync"
 	"time"
 
 	"github.com/locktopus-project/locktopus/v2/engine"
+	"github.com/locktopus-project/locktopus/v2/internal/fence"
 	"github.com/locktopus-project/locktopus/v2/internal/session"
 )
 
@@ -15,32 +19,101 @@ import (
 
 // grace is that time.
 type grace struct {
-	until time.Time // zero: there is none
-	note  string    // what people are told
+	others time.Time // until when, in namespaces that aren't named; zero: there is none
+
+	mu    sync.Mutex           // guards named; a leaf
+	named map[string]time.Time // zero: an administrator has ended it
 }
 
-func newGrace(d time.Duration, now time.Time) (g grace) {
-	if d <= 0 {
-		return g
+// begin begins it, with what is owed to clients of servers before.
+func (g *grace) begin(owed fence.Debt, now time.Time) {
+	if owed.Longest() <= 0 {
+		return
 	}
-	g.until = now.Add(d)
-	g.note = "grace period after a restart, until " + g.until.UTC().Format(time.TimeOnly) + " UTC"
-	return g
+	g.others, g.named = now.Add(owed.Others), map[string]time.Time{}
+	for name, named := range owed.Named {
+		g.named[name] = now.Add(named)
+	}
 }
 
-// left is how much of it is left.
-func (g *grace) left() time.Duration {
-	if g.until.IsZero() {
-		return 0
+// until is when it ends in a namespace.
+func (g *grace) until(name string) time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if named, ok := g.named[name]; ok {
+		return named
 	}
-	return max(0, time.Until(g.until))
+	return g.others
+}
+
+// over says whether it has ended there.
+func (g *grace) over(name string) bool { return time.Until(g.until(name)) <= 0 }
+
+// note is what people are told of it.
+func (g *grace) note(name string) string {
+	until := g.until(name)
+	if until.IsZero() {
+		return ""
+	}
+	return "grace period after a restart, until " + until.UTC().Format(time.TimeOnly) + " UTC"
+}
+
+// owed is what is left of it.
+func (g *grace) owed() (owed fence.Debt) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	left := func(until time.Time) time.Duration {
+		if until.IsZero() {
+			return 0
+		}
+		return max(0, time.Until(until))
+	}
+	owed.Others, owed.Named = left(g.others), map[string]time.Duration{}
+	for name, until := range g.named {
+		owed.Named[name] = left(until)
+	}
+	return owed
+}
+
+// next is when it ends somewhere next; false: it has ended everywhere.
+func (g *grace) next() (next time.Time, ok bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := time.Now()
+	consider := func(until time.Time) {
+		if until.After(now) && (!ok || until.Before(next)) {
+			next, ok = until, true
+		}
+	}
+	consider(g.others)
+	for until := range maps.Values(g.named) {
+		consider(until)
+	}
+	return next, ok
+}
+
+// excusedMax is the most namespaces whose grace is kept apart from that of the others.
+const excusedMax = 1024
+
+// ErrManyExcused is an error of administration, too.
+var ErrManyExcused = errors.New("the grace of as many namespaces as can be has been ended; the others must wait, or be ended all together by a restart with LOCKTOPUS_STATE_GRACE=false")
+
+// excuse ends it in a namespace.
+func (g *grace) excuse(name string) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if _, known := g.named[name]; !known && len(g.named) >= excusedMax {
+		return ErrManyExcused
+	}
+	g.named[name] = time.Time{}
+	return nil
 }
 
 // inVain says whether nobody who waits in a namespace can be granted anything any more: the grace lasts for longer than the
 // drain. Nobody holds anything there, so that nobody needs the drain either.
 func (s *Server) inVain(ns *namespace) bool {
 	end := s.drainEnd.Load()
-	if end == 0 || !s.grace.until.After(time.Unix(0, end)) {
+	if end == 0 || !s.grace.until(ns.name).After(time.Unix(0, end)) {
 		return false
 	}
 	ns.mu.Lock()
@@ -51,8 +124,12 @@ func (s *Server) inVain(ns *namespace) bool {
 // allPaths is the resource of the server's own lock.
 var allPaths = []engine.Resource{{Mode: engine.Write}}
 
-// guard takes the server's own lock in a namespace that has just come, and that nobody else knows yet.
+// guard takes the server's own lock in a namespace that has just come, and that nobody else knows yet, if the grace isn't
+// over there.
 func (s *Server) guard(ns *namespace) error {
+	if s.grace.over(ns.name) {
+		return nil
+	}
 	if !s.mayDraw(ns) {
 		return errNoIDs
 	}
@@ -100,71 +177,66 @@ func (s *Server) unguard(ns *namespace, revoke bool) bool {
 
 // endGrace releases the server's own locks when the time is over, one namespace after the other.
 func (s *Server) endGrace() {
-	if !s.pause(s.grace.left()) {
-		return
-	}
-	for _, ns := range s.spaces.unguarded() {
-		s.unguard(ns, false)
-		s.spaces.leave(ns)
+	for next, ok := s.grace.next(); ok; next, ok = s.grace.next() {
+		if !s.pause(time.Until(next)) {
+			return
+		}
+		for _, ns := range s.spaces.shareThose(s.grace.over) {
+			s.unguard(ns, false)
+			s.spaces.leave(ns)
+		}
 	}
 	s.log.Info("the grace period after the restart is over: locks are granted")
-}
-
-// unguarded says that namespaces to come have no lock of the server's, and gives those that are there. The caller is a
-// user of each from then on.
-func (r *registry) unguarded() (present []*namespace) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.guard, r.excused = nil, nil
-	for _, ns := range r.byName {
-		ns.users++
-		present = append(present, ns)
-	}
-	return present
-}
-
-// excuse says that a namespace has no lock of the server's any more, also if it comes again.
-func (r *registry) excuse(name string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.guard == nil {
-		return
-	}
-	if r.excused == nil {
-		r.excused = map[string]bool{}
-	}
-	r.excused[name] = true
 }
 
 // sessionOfServer is what people know the owner of the server's own locks by.
 const sessionOfServer = "server"
 
-// releaseOwn ends the grace in one namespace: an administrator knows that nobody there believes in a lock.
-func (s *Server) releaseOwn(ns *namespace, lock uint64) (info LockInfo, err error) {
-	ns.mu.Lock()
-	v, err := ns.engine.Look(ns.guard)
-	if err == nil {
-		info = s.describe(ns, &v)
+// releaseOwn ends the grace in one namespace: an administrator knows that nobody there believes in a lock. Whoever
+// comes there later finds it ended, too.
+func (s *Server) releaseOwn(name string, lock uint64) (info LockInfo, err error) {
+	if lock != session.ServerLock || s.grace.over(name) || s.settings.Load().checkNamespace(name) != nil {
+		return info, s.visit(name, func(*namespace) error { return ErrNoLock })
 	}
-	ns.mu.Unlock()
-	if err != nil || lock != session.ServerLock {
-		return info, ErrNoLock
+	info = s.ownLock(name)
+	if err := s.grace.excuse(name); err != nil {
+		return info, err
 	}
-	s.spaces.excuse(ns.name)
-	if !s.unguard(ns, true) {
-		return info, ErrNoLock
+	err = s.visit(name, func(ns *namespace) error {
+		ns.mu.Lock()
+		v, err := ns.engine.Look(ns.guard)
+		if err == nil {
+			info.Token = v.Token
+		}
+		ns.mu.Unlock()
+		if err != nil || !s.unguard(ns, true) {
+			return ErrNoLock // its time was over at this moment
+		}
+		return nil
+	})
+	if errors.Is(err, ErrNoNamespace) {
+		info.Note += "; nobody uses the namespace at present"
+		return info, nil
 	}
-	return info, nil
+	return info, err
+}
+
+// ownLock describes the server's own lock in a namespace.
+func (s *Server) ownLock(name string) LockInfo {
+	return LockInfo{
+		Session: sessionOfServer, Lock: session.ServerLock, State: stateOf(true, false), Resources: []engine.Resource{copied(allPaths[0])},
+		Note: s.grace.note(name), Since: s.sinceBirth(),
+	}
 }
 
 // Owed is for how long clients may go on to believe in locks of this server, or of one before, that has ended: for
 // how long the next one must not grant any. It is asked once the server is closed.
-func (s *Server) Owed() time.Duration {
-	owed := s.grace.left()
+func (s *Server) Owed() fence.Debt {
+	owed := s.grace.owed()
 	for _, ns := range s.spaces.all() {
 		ns.mu.Lock()
 		if ns.space != nil {
-			owed = max(owed, time.Duration(ns.space.Believed(s.now()))*time.Millisecond)
+			owed.Raise(ns.name, time.Duration(ns.space.Believed(s.now()))*time.Millisecond)
 		}
 		ns.mu.Unlock()
 	}

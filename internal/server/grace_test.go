@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/locktopus-project/locktopus/v2/engine"
 	"github.com/locktopus-project/locktopus/v2/internal/fence"
 	"github.com/locktopus-project/locktopus/v2/internal/session"
 	"github.com/locktopus-project/locktopus/v2/plugins/host"
@@ -21,7 +22,7 @@ const graceTime = 10 * time.Second
 // inGrace runs a test in virtual time, with a server that has just begun its grace period.
 func inGrace(t *testing.T, set Settings, test func(t *testing.T, n *fakeNet)) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newFakeOf(Options{Settings: set, Grace: graceTime})
+		n := newFakeOf(Options{Settings: set, Grace: fence.Debt{Others: graceTime}})
 		n.run()
 		t.Cleanup(func() { require.NoError(t, n.s.Close()) })
 		test(t, n)
@@ -179,6 +180,113 @@ func TestAnAdministratorEndsTheGraceOfANamespace(t *testing.T) {
 	})
 }
 
+// TestAnAdministratorsWordIsKept where nobody uses the namespace, and for the next server.
+func TestAnAdministratorsWordIsKept(t *testing.T) {
+	inGrace(t, testSettings(), func(t *testing.T, n *fakeNet) {
+		free := func(name string, lock uint64) (LockInfo, error) {
+			return n.s.AdminRelease(name, "server", lock, "nobody is left")
+		}
+		_, err := free("n", 2)
+		require.ErrorIs(t, err, ErrNoNamespace)
+		_, err = free("a\x00", 1)
+		require.ErrorIs(t, err, ErrNoNamespace, "nobody ever can")
+		info, err := free("n", 1)
+		require.NoError(t, err)
+		require.Equal(t, LockInfo{
+			Session: "server", Lock: 1, State: "acquired", Resources: []engine.Resource{{Mode: engine.Write, Path: [][]byte{}}},
+			Note: "grace period after a restart, until 00:00:10 UTC; nobody uses the namespace at present",
+		}, info)
+		_, err = free("n", 1)
+		require.ErrorIs(t, err, ErrNoNamespace, "it is done")
+		require.Equal(t, fence.Debt{Others: graceTime, Named: map[string]time.Duration{"n": 0}}, n.s.Owed())
+
+		a := n.connectV2(t)
+		a.greet(t, `{"op":"hello","ttl_ms":4000}`)
+		a.say(lockV2(1, ""))
+		require.Contains(t, a.heard()[0], "acquired")
+		require.Equal(t, fence.Debt{Others: graceTime, Named: map[string]time.Duration{"n": 4001 * time.Millisecond}}, n.s.Owed(), "to a new one")
+		a.say(`{"op":"release","id":2,"lock":1}`)
+		_, err = free("n", 1)
+		require.ErrorIs(t, err, ErrNoLock, "it is done")
+		pass(graceTime - time.Second)
+		require.Equal(t, fence.Debt{Others: time.Second, Named: map[string]time.Duration{"n": 0}}, n.s.Owed())
+		pass(time.Second)
+		require.Zero(t, owed(n))
+	})
+}
+
+func TestSoManyNamespacesAreExcused(t *testing.T) {
+	inGrace(t, testSettings(), func(t *testing.T, n *fakeNet) {
+		for i := range excusedMax {
+			_, err := n.s.AdminRelease(fmt.Sprint("n", i), "server", 1, "why")
+			require.NoError(t, err)
+		}
+		_, err := n.s.AdminRelease("n", "server", 1, "why")
+		require.ErrorIs(t, err, ErrManyExcused)
+		a := n.mustConnect(t, "namespace=n")
+		a.say(writeA)
+		require.Contains(t, a.heard()[0], "enqueued")
+	})
+}
+
+// TestTheGraceOfNamespacesEndsOneByOne as the server before knew what is owed where.
+func TestTheGraceOfNamespacesEndsOneByOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeOf(Options{Settings: testSettings(), Grace: fence.Debt{
+			Others: 2 * time.Second, Named: map[string]time.Duration{"short": time.Second, "none": 0, "long": 5 * time.Second},
+		}})
+		n.run()
+		t.Cleanup(func() { require.NoError(t, n.s.Close()) })
+		ask := func(name string) *fakeConn {
+			c := n.mustConnect(t, "namespace="+name)
+			c.say(writeA)
+			return c
+		}
+		require.Contains(t, ask("none").heard()[0], "acquired")
+		short, other, long := ask("short"), ask("other"), ask("long")
+		told := func(c *fakeConn, state string) {
+			n.deliver(0)
+			require.Len(t, c.sent, 1)
+			require.Contains(t, c.heard()[0], state)
+		}
+		told(short, "enqueued")
+		told(other, "enqueued")
+		told(long, "enqueued")
+		require.Equal(t, "grace period after a restart, until 00:00:05 UTC", n.noteIn(t, "long"))
+		pass(time.Second)
+		told(short, "acquired")
+		pass(time.Second - 1)
+		n.deliver(0)
+		require.Empty(t, other.heard())
+		pass(1)
+		told(other, "acquired")
+		require.Contains(t, ask("new").heard()[0], "acquired")
+		require.Equal(t, fence.Debt{Named: map[string]time.Duration{"short": 0, "none": 0, "long": 3 * time.Second}}, n.s.Owed())
+		require.Contains(t, n.page(t, "/healthz"), "ok, but no lock is granted in 1 of the namespaces for another 3s: ")
+		long.drop()
+		long = ask("long")
+		told(long, "enqueued")
+		pass(3 * time.Second)
+		told(long, "acquired")
+		require.Equal(t, "ok\n", n.page(t, "/healthz"))
+	})
+}
+
+// noteIn is what people are told of the server's lock in a namespace.
+func (n *fakeNet) noteIn(t *testing.T, name string) string {
+	locks, _, err := n.s.AdminLocks(name, nil, "", 1)
+	require.NoError(t, err)
+	return locks[0].Note
+}
+
+// page is a page that is there.
+func (n *fakeNet) page(t *testing.T, path string) string {
+	rec := httptest.NewRecorder()
+	n.s.pages().ServeHTTP(rec, httptest.NewRequest("GET", path, nil))
+	require.Equal(t, 200, rec.Code, "a restart would begin it anew")
+	return rec.Body.String()
+}
+
 // TestADrainDoesNotWaitForTheGrace where that is longer: nobody there can get anything before the end.
 func TestADrainDoesNotWaitForTheGrace(t *testing.T) {
 	inGrace(t, testSettings(), func(t *testing.T, n *fakeNet) {
@@ -206,7 +314,7 @@ func TestADrainDoesNotWaitForTheGrace(t *testing.T) {
 		holder.say(release)
 		holder.drop()
 		require.NoError(t, <-done)
-		require.Equal(t, graceTime-time.Second, n.s.Owed())
+		require.Equal(t, graceTime-time.Second, owed(n))
 	})
 }
 
@@ -261,7 +369,7 @@ func TestPluginsDoNotHideTheServersLock(t *testing.T) {
 		}
 		return allowed
 	}}
-	n := j.serveOf(Options{Settings: testSettings(), Grace: time.Hour})
+	n := j.serveOf(Options{Settings: testSettings(), Grace: fence.Debt{Others: time.Hour}})
 	a := n.connectV2(t)
 	a.greet(t, helloV2)
 	a.say(lockV2(1, ""))
@@ -272,18 +380,12 @@ func TestPluginsDoNotHideTheServersLock(t *testing.T) {
 
 func TestTheGraceIsTold(t *testing.T) {
 	inGrace(t, testSettings(), func(t *testing.T, n *fakeNet) {
-		page := func(path string) string {
-			rec := httptest.NewRecorder()
-			n.s.pages().ServeHTTP(rec, httptest.NewRequest("GET", path, nil))
-			require.Equal(t, 200, rec.Code, "a restart would begin it anew")
-			return rec.Body.String()
-		}
 		pass(2500 * time.Millisecond)
-		require.Contains(t, page("/healthz"), "ok, but no lock is granted for another 7.5s: ")
-		require.Contains(t, page("/"), "\ngrace        no lock is granted for another 7.5s: ")
+		require.Contains(t, n.page(t, "/healthz"), "ok, but no lock is granted for another 7.5s: ")
+		require.Contains(t, n.page(t, "/"), "\ngrace        no lock is granted for another 7.5s: ")
 		pass(graceTime)
-		require.Equal(t, "ok\n", page("/healthz"))
-		require.NotContains(t, page("/"), "grace")
+		require.Equal(t, "ok\n", n.page(t, "/healthz"))
+		require.NotContains(t, n.page(t, "/"), "grace")
 	})
 }
 
@@ -302,12 +404,18 @@ func TestTheGraceNeedsIDs(t *testing.T) {
 	f, err := fence.Open(dir, 1, nil)
 	require.NoError(t, err)
 	require.NoError(t, f.Close()) // nothing is reserved any more
-	n := newFakeOf(Options{Settings: testSettings(), Fence: f, Grace: time.Hour})
+	n := newFakeOf(Options{Settings: testSettings(), Fence: f, Grace: fence.Debt{Others: time.Hour}})
 	n.mustConnect(t, "namespace=n").drop()
 	_, refused := n.connect("namespace=n")
 	require.Equal(t, 503, refused.Status)
 	require.Equal(t, errNoIDs.text, refused.Body)
 	require.Zero(t, n.s.spaces.count())
+}
+
+// owed is what the next server has to wait for, in the longest case.
+func owed(n *fakeNet) time.Duration {
+	owed := n.s.Owed()
+	return owed.Longest()
 }
 
 // end ends a connection for a reason.
@@ -348,7 +456,7 @@ func TestWhatIsOwedAfterAStop(t *testing.T) {
 				require.Contains(t, holder.sent[len(holder.sent)-1], `"error":"shutdown"`)
 				c.end(holder)
 				<-done
-				require.Equal(t, c.want, n.s.Owed())
+				require.Equal(t, c.want, owed(n))
 			})
 		})
 	}
@@ -358,29 +466,29 @@ func TestWhatIsOwedAfterAStop(t *testing.T) {
 // left of the grace.
 func TestWhatIsOwedCountsFromTheLastWord(t *testing.T) {
 	inGrace(t, testSettings(), func(t *testing.T, n *fakeNet) {
-		require.Equal(t, graceTime, n.s.Owed())
+		require.Equal(t, graceTime, owed(n))
 		pass(graceTime - time.Second)
-		require.Equal(t, time.Second, n.s.Owed())
+		require.Equal(t, time.Second, owed(n))
 		pass(time.Second)
-		require.Zero(t, n.s.Owed())
+		require.Zero(t, owed(n))
 		a := n.connectV2(t)
 		w := a.greet(t, `{"op":"hello","ttl_ms":60000}`)
 		a.say(lockV2(1, ""))
 		a.drop()
 		pass(20 * time.Second)
-		require.Equal(t, 40*time.Second+time.Millisecond, n.s.Owed())
+		require.Equal(t, 40*time.Second+time.Millisecond, owed(n))
 		again := n.connectV2(t)
 		again.say(w.resume(0))
-		require.Equal(t, time.Minute+time.Millisecond, n.s.Owed())
+		require.Equal(t, time.Minute+time.Millisecond, owed(n))
 		again.w.connection(again).v2.farewell = true
 		again.end(wsnet.ReasonServerClosed)
-		require.Zero(t, n.s.Owed())
+		require.Zero(t, owed(n))
 		last := n.connectV2(t)
 		last.say(w.resume(0))
 		require.Contains(t, last.heard()[0], "welcome")
-		require.Equal(t, time.Minute+time.Millisecond, n.s.Owed(), "it goes on, and believes")
+		require.Equal(t, time.Minute+time.Millisecond, owed(n), "it goes on, and believes")
 		pass(time.Hour)
-		require.Zero(t, n.s.Owed())
+		require.Zero(t, owed(n))
 	})
 }
 

@@ -46,8 +46,7 @@ type registry struct {
 	limits engine.Limits
 	space  session.Limits
 
-	guard   func(*namespace) error // takes the server's own lock in a new namespace; nil: there is no grace
-	excused map[string]bool        // namespaces that have none, by an administrator's word
+	guard func(*namespace) error // takes the server's own lock in a new namespace, during the grace; nil: there is none
 }
 
 var errNamespaces = errors.New("the server has as many namespaces as it may have (limits.namespaces)")
@@ -64,7 +63,7 @@ func (r *registry) join(name string) (*namespace, error) {
 		ns = &namespace{name: name, engine: engine.New(r.limits, r.floor)}
 		ns.engine.SetReserved(r.floor)
 		ns.tick = &appointment[*namespace]{what: ns, place: -1}
-		if r.guard != nil && !r.excused[name] {
+		if r.guard != nil {
 			if err := r.guard(ns); err != nil {
 				return nil, err
 			}
@@ -94,6 +93,19 @@ func (r *registry) leave(ns *namespace) {
 	defer ns.mu.Unlock()
 	r.floor = max(r.floor, ns.engine.Last())
 	delete(r.byName, ns.name)
+}
+
+// shareThose adds a user to each namespace whose name is one of those, and gives them.
+func (r *registry) shareThose(those func(name string) bool) (found []*namespace) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, ns := range r.byName {
+		if those(name) {
+			ns.users++
+			found = append(found, ns)
+		}
+	}
+	return found
 }
 
 // find gives a namespace that somebody uses, and how many do. The caller is a user of it from then

@@ -80,12 +80,23 @@ too slow     %d handshakes, %d messages, %d readers, %d without a pong, %d closi
 
 // graceText says for how long no lock is granted, in a format; it is empty if they are.
 func (s *Server) graceText(format string) string {
-	left := s.grace.left()
+	owed := s.grace.owed()
+	left, where := owed.Others, ""
+	if left == 0 {
+		left = owed.Longest()
+		waiting := 0
+		for _, named := range owed.Named {
+			if named > 0 {
+				waiting++
+			}
+		}
+		where = fmt.Sprintf(" in %d of the namespaces", waiting)
+	}
 	if left == 0 {
 		return ""
 	}
-	return fmt.Sprintf(format, fmt.Sprintf("no lock is granted for another %v: clients of the server before may believe in theirs until then (state.grace)",
-		left.Round(100*time.Millisecond)))
+	return fmt.Sprintf(format, fmt.Sprintf("no lock is granted%s for another %v: clients of the server before may believe in theirs until then (state.grace)",
+		where, left.Round(100*time.Millisecond)))
 }
 
 // pluginsText is the plugins' part of the status page, empty if there are none.

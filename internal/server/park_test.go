@@ -224,7 +224,7 @@ func TestAParkedHelloMayBeLostOrCutShort(t *testing.T) {
 		require.NoError(t, <-done)
 		cancel()
 		require.Zero(t, n.s.spaces.count())
-		require.Zero(t, n.s.Owed())
+		require.Zero(t, owed(n))
 		require.Empty(t, n.s.lobby.those)
 	})
 }

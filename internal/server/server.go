@@ -27,8 +27,8 @@ type Options struct {
 	Log      *slog.Logger
 	Version  string // shown on the status page
 
-	// Grace is for how long nothing is granted, as clients of a server before may believe in their locks.
-	Grace time.Duration
+	// Grace is for how long nothing is granted, as clients of servers before may believe in their locks.
+	Grace fence.Debt
 
 	NewJudge func() Judge        // called for each worker, by several goroutines; nil: there are no plugins, ever
 	Plugins  func() []host.Stats // of the plugins there are, for the status page; nil: none
@@ -150,7 +150,7 @@ func newServer(o Options) *Server {
 	s.greetings = newSchedule(func(id wsnet.ConnID) { s.net.Post(id, tokenNoHello) })
 	s.ticks = newSchedule(s.tickDue)
 	s.epoch, s.born = []byte(randomText()), time.Now()
-	if s.grace = newGrace(o.Grace, s.born); s.grace.left() > 0 {
+	if s.grace.begin(o.Grace, s.born); s.grace.named != nil {
 		s.spaces.guard = s.guard
 	}
 	o.Fence.Notify(s.written)

@@ -132,7 +132,7 @@ func (s *Server) reserve(ns *namespace) bool {
 func (s *Server) spaceOf(ns *namespace) {
 	if ns.space == nil {
 		ns.space = session.New(ns.engine, s.settings.Load().Sessions)
-		ns.space.SetHouse(0, s.grace.note)
+		ns.space.SetHouse(0, s.grace.note(ns.name))
 	}
 }
 
