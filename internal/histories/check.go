@@ -33,29 +33,107 @@ func Check(history []*Record, patience time.Duration) error {
 	return newModel(history).search(time.Now().Add(patience))
 }
 
-// search looks for an order without those happenings of which nobody knows whether they changed anything: if there is
-// one it is good, as nothing of that happened, or was over at once. If there is none it brings in those that could have
-// been in the way where it got stuck, and looks again. There is no order at all if there is none with all of them.
+// firstBudget is how long the first search for one order may take.
+const firstBudget = 250 * time.Millisecond
+
+// search looks for an order with more and more patience for each attempt: to find out that there is none without some
+// happening can take an age, when there is one with it that is found at once.
 func (m *model) search(end time.Time) error {
-	all := m.operations()
-	doubted := m.doubted(all)
-	for {
-		m.lateness(doubted)
-		sure := slices.DeleteFunc(slices.Clone(all), func(op porcupine.Operation) bool {
-			h := op.Input.(happening)
-			return doubted[h.r] && m.doubtful(h)
-		})
-		verdict, info := porcupine.CheckOperationsVerbose(m.porcupine(), sure, max(time.Until(end), time.Nanosecond))
-		switch {
-		case verdict == porcupine.Ok:
-			return nil
-		case verdict == porcupine.Unknown:
-			return fmt.Errorf("%w; so far, %s", ErrUndecided, m.explain(&info))
-		case len(doubted) == 0:
-			return errors.New("histories: no order of what happened is one that a lock service could go through:\n" + m.explain(&info))
+	for budget := firstBudget; ; budget *= 4 {
+		if err := m.searchWithin(budget, end); !errors.Is(err, ErrUndecided) || !time.Now().Before(end) {
+			return err
 		}
-		m.believe(doubted, all, m.stuck(sure, &info))
 	}
+}
+
+// searchWithin looks for an order without those happenings of which nobody knows whether they changed anything: if there
+// is one it is good, as nothing of that happened, or was over at once. If there is none, or none is found in time, it brings
+// in those that could have been in the way where it got stuck, first as if they were there until then, and looks again. There
+// is no order at all if there is none with all of them, whenever they ended.
+func (m *model) searchWithin(budget time.Duration, end time.Time) error {
+	s := &search{model: m, all: m.operations(), needed: map[int]int64{}, end: end}
+	s.doubted = m.doubted(s.all)
+	for a := s.try(budget); ; {
+		switch late := !time.Now().Before(end); {
+		case a.verdict == porcupine.Ok:
+			return nil
+		case len(s.doubted) > 0 && !late:
+			a = s.goOn(a, budget)
+		case len(s.needed) > 0 && !late:
+			clear(s.needed)
+			a = s.try(budget)
+		case a.verdict == porcupine.Illegal && !late:
+			return errors.New("histories: no order of what happened is one that a lock service could go through:\n" + m.explain(&a.info))
+		default:
+			return fmt.Errorf("%w; so far, %s", ErrUndecided, m.explain(&a.info))
+		}
+	}
+}
+
+// search is one for an order, with some of the doubted happenings.
+type search struct {
+	*model
+	all     []porcupine.Operation
+	doubted map[int]bool  // records whose doubtful happenings are left out
+	needed  map[int]int64 // ghosts that are brought in, and until when they are there
+	end     time.Time
+}
+
+// attempt is what came of one.
+type attempt struct {
+	verdict porcupine.CheckResult
+	info    porcupine.LinearizationInfo
+	trouble // if it isn't Ok
+}
+
+// try looks for an order with what is not doubted.
+func (s *search) try(patience time.Duration) (a attempt) {
+	s.lateness(s.doubted)
+	sure := s.sure()
+	patience = max(min(patience, time.Until(s.end)), time.Nanosecond)
+	if a.verdict, a.info = porcupine.CheckOperationsVerbose(s.porcupine(), sure, patience); a.verdict != porcupine.Ok {
+		a.trouble = s.stuck(sure, &a.info)
+	}
+	return a
+}
+
+// sure is what happened but for what is doubted.
+func (s *search) sure() (ops []porcupine.Operation) {
+	for _, op := range s.all {
+		h := op.Input.(happening)
+		if s.doubted[h.r] && s.doubtful(h) {
+			continue
+		}
+		if until := s.needed[h.r]; h.kind == ends && s.history[h.r].ghost() && until <= op.Return {
+			op.Call = max(op.Call, until)
+		}
+		ops = append(ops, op)
+	}
+	return ops
+}
+
+// suspects is how many doubted records are tried one by one.
+const suspects = 6
+
+// goOn brings in a doubted record: of those that can explain a trouble best the first one with which it goes further, or
+// the first one of all.
+func (s *search) goOn(from attempt, budget time.Duration) attempt {
+	order := s.suspected(from.trouble)
+	for _, r := range order[:min(suspects, len(order))] {
+		s.bringIn(r, from.from)
+		if a := s.try(budget / 4); a.verdict == porcupine.Ok || a.until > from.until {
+			return a
+		}
+		s.doubted[r] = true
+		delete(s.needed, r)
+	}
+	s.bringIn(order[0], from.from)
+	return s.try(budget)
+}
+
+func (s *search) bringIn(r int, needed int64) {
+	delete(s.doubted, r)
+	s.needed[r] = needed
 }
 
 // doubtful says that nobody knows whether something changed anything.
@@ -105,34 +183,33 @@ func (m *model) replay(order []porcupine.Operation) (done map[happening]bool, q 
 	return done, q
 }
 
-// believe takes one from the records that are doubted: of those that can have to do with a trouble, or else of all, the
-// one that happened at its time or next to it, and of several the youngest.
-func (m *model) believe(doubted map[int]bool, all []porcupine.Operation, at trouble) {
-	var best *porcupine.Operation
-	rank := func(op *porcupine.Operation) (concerned int, distance int64) {
-		distance = max(0, op.Call-at.until, at.from-op.Return)
+// suspected are the doubted records: those first that can have to do with a trouble, of these what happened at its time
+// or next to it, and of several the youngest.
+func (s *search) suspected(at trouble) (order []int) {
+	var ops []porcupine.Operation
+	for _, op := range s.all {
+		if h := op.Input.(happening); s.doubted[h.r] && s.doubtful(h) {
+			ops = append(ops, op)
+		}
+	}
+	distance := func(op porcupine.Operation) int64 { return max(0, op.Call-at.until, at.from-op.Return) }
+	unconcerned := func(op porcupine.Operation) int {
 		for r := range at.blamed {
-			if distance == 0 && m.concerned(op.Input.(happening).r, r) {
-				concerned = 1
+			if distance(op) == 0 && s.concerned(op.Input.(happening).r, r) {
+				return 0
 			}
 		}
-		return concerned, distance
+		return 1
 	}
-	for i := range all {
-		op := &all[i]
-		if h := op.Input.(happening); !doubted[h.r] || !m.doubtful(h) {
-			continue
+	slices.SortStableFunc(ops, func(a, b porcupine.Operation) int {
+		return cmp.Or(cmp.Compare(unconcerned(a), unconcerned(b)), cmp.Compare(distance(a), distance(b)), cmp.Compare(b.Call, a.Call))
+	})
+	for _, op := range ops {
+		if r := op.Input.(happening).r; !slices.Contains(order, r) {
+			order = append(order, r)
 		}
-		if best != nil {
-			concerned, distance := rank(op)
-			most, least := rank(best)
-			if cmp.Or(cmp.Compare(concerned, most), cmp.Compare(least, distance), cmp.Compare(op.Call, best.Call)) <= 0 {
-				continue
-			}
-		}
-		best = op
 	}
-	delete(doubted, best.Input.(happening).r)
+	return order
 }
 
 // kind is what happened to a request.

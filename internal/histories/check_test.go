@@ -1,7 +1,10 @@
 package histories
 
 import (
+	"strconv"
 	"testing"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/locktopus-project/locktopus/v2/internal/oracle"
 )
@@ -62,4 +65,17 @@ func TestTheCheckerCanFail(t *testing.T) {
 		{"a ghost that is gone", false, []*Record{ghost(1, 2), refused(3, 4)}},
 		{"lost before its time", false, []*Record{held(1, 2, 5, 4, 1, a)}},
 	})
+}
+
+// TestGhostsAreBroughtInBeforeAllElseIsTried has a request that only a ghost can have been in the way of, among so many at
+// the same time that nobody could try all orders without the ghost.
+func TestGhostsAreBroughtInBeforeAllElseIsTried(t *testing.T) {
+	var crowd []*Record
+	for k := range 40 {
+		crowd = append(crowd, &Record{Resources: []oracle.Resource{write("crowd", strconv.Itoa(k))}, Asked: 1, Answered: 100, Ended: 101, Gone: 200})
+	}
+	refused := &Record{Resources: []oracle.Resource{write("a")}, Asked: 95, Answered: 99, Answer: Refused}
+	ghost := &Record{Resources: []oracle.Resource{write("a")}, Asked: 90, Ended: 90, Gone: 300}
+	require.NoError(t, Check(append(crowd, refused, ghost), judgement))
+	require.ErrorIs(t, Check(append(crowd, refused), firstBudget), ErrUndecided, "or it would be no test of that")
 }

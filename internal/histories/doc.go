@@ -20,8 +20,10 @@
 // # How it searches
 //
 // First without ghosts, as an order without them is one with them, too: each may have been over at once. Where there is
-// none, the ghosts that can explain what couldn't happen there are brought in, one after the other. Only when all
-// are, there is no order. So a history is decided in milliseconds as a rule, though it has dozens of ghosts.
+// none, or none is found in a short time, the ghosts that can explain what couldn't happen there are brought in, one after
+// the other: first one with which the order goes further, and as if it had been there until then. Only when there is none with
+// all of them, whenever they ended, there is no order. If a short time isn't enough for that, it begins anew with a longer
+// one. So most histories are decided in milliseconds, though they have dozens of ghosts.
 //
 // # What it doesn't judge
 //

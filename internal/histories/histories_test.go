@@ -1,6 +1,7 @@
 package histories
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -8,9 +9,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"github.com/locktopus-project/locktopus/v2/internal/oracle"
@@ -22,11 +25,11 @@ import (
 var length = flag.Duration("histories.length", 6*time.Second, "how long clients work in a test")
 
 const (
-	worlds    = 4 // namespaces, each with a history of its own
-	strangers = 4 // in each
+	worlds    = 6 // namespaces, each with a history of its own
+	strangers = 2 // in each: the more there are, the harder it is to judge
 	regulars  = 2
 	elders    = 1
-	judgement = 2 * time.Minute // for one history
+	judgement = time.Minute // for one history
 )
 
 // TestHistoriesOverBadConnections has clients lock over connections that are cut, late, silent and repeated, and
@@ -37,18 +40,23 @@ func TestHistoriesOverBadConnections(t *testing.T) {
 	address := serve(t)
 	w := newWire(t, address, seed, false)
 	var all sync.WaitGroup
+	var undecided atomic.Int32
 	for k := range worlds {
 		all.Go(func() {
 			n := &namespace{t: t, server: address, wire: w, name: fmt.Sprint("n", k), seed: seed + uint64(k)}
 			n.run()
 			began := time.Now()
-			if err := Check(n.history(), judgement); err != nil {
+			if err := Check(n.history(), judgement); errors.Is(err, ErrUndecided) {
+				undecided.Add(1)
+				t.Logf("namespace %s: %v", n.name, err)
+			} else if err != nil {
 				t.Errorf("namespace %s: %v\n%s", n.name, err, n.trace())
 			}
 			t.Log(n.summary() + fmt.Sprintf("; judged in %v", time.Since(began).Round(time.Millisecond)))
 		})
 	}
 	all.Wait()
+	require.LessOrEqual(t, undecided.Load(), int32(worlds/3), "histories without a verdict show nothing")
 	t.Logf("faults of the wire: %d cuts, %d silences, %d outages, %d repeated hellos, %d delays", w.faults[faultCut].Load(),
 		w.faults[faultSilence].Load(), w.faults[faultOutage].Load(), w.faults[faultRepeat].Load(), w.faults[faultLate].Load())
 }
