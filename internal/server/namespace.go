@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/locktopus-project/locktopus/v2/engine"
@@ -31,7 +32,7 @@ type namespace struct {
 	revoked map[engine.Handle]string
 
 	tick  *appointment[*namespace] // when the space has something to do
-	users int                      // connections and abandoned locks; guarded by the registry's mutex
+	users atomic.Int64             // connections, abandoned locks, its sessions, and who works on it; changed from and to 0 by the registry only
 }
 
 // registry knows the namespaces that somebody uses. One comes with its first user and goes with its
@@ -71,28 +72,30 @@ func (r *registry) join(name string) (*namespace, error) {
 		}
 		r.byName[name] = ns
 	}
-	ns.users++
+	ns.users.Add(1)
 	return ns, nil
 }
 
-// share adds a user to a namespace that the caller is a user of.
-func (r *registry) share(ns *namespace) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	ns.users++
-}
+// share adds a user to a namespace that the caller is a user of, or whose mutex the caller holds and that isn't empty.
+func (r *registry) share(ns *namespace) { ns.users.Add(1) }
 
-// leave takes a user off.
+// leave takes a user off. The last one takes the namespace along, unless somebody who was at work in it has
+// shared it meanwhile.
 func (r *registry) leave(ns *namespace) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if ns.users--; ns.users > 0 {
+	if ns.users.Add(-1) > 0 {
 		return
 	}
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
+	if ns.users.Load() > 0 {
+		return
+	}
 	r.floor = max(r.floor, ns.engine.Last())
-	delete(r.byName, ns.name)
+	if r.byName[ns.name] == ns { // and not the next one of this name
+		delete(r.byName, ns.name)
+	}
 }
 
 // shareThose adds a user to each namespace whose name is one of those, and gives them.
@@ -101,7 +104,7 @@ func (r *registry) shareThose(those func(name string) bool) (found []*namespace)
 	defer r.mu.Unlock()
 	for name, ns := range r.byName {
 		if those(name) {
-			ns.users++
+			ns.users.Add(1)
 			found = append(found, ns)
 		}
 	}
@@ -116,8 +119,7 @@ func (r *registry) find(name string) (ns *namespace, others int) {
 	if ns = r.byName[name]; ns == nil {
 		return nil, 0
 	}
-	ns.users++
-	return ns, ns.users - 1
+	return ns, int(ns.users.Add(1)) - 1
 }
 
 // all gives the namespaces that there are at the moment.

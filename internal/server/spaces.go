@@ -53,8 +53,8 @@ func (ns *namespace) work(now int64, fx *session.Effects) {
 }
 
 // finish ends a call on a namespace: it gives the mutex back and then does for others what the call left to
-// be done. What is for the caller's own connection stays in the effects. The caller is a user of the
-// namespace.
+// be done. What is for the caller's own connection stays in the effects. Users that have come are counted before
+// the mutex is given back, as somebody else may have them leave at once.
 func (s *Server) finish(ns *namespace, fx *session.Effects) {
 	s.account(ns)
 	if ns.engine.Draws() > 0 {
@@ -74,10 +74,12 @@ func (s *Server) finish(ns *namespace, fx *session.Effects) {
 		ns.living = living
 		s.plan(ns)
 	}
-	ns.mu.Unlock()
-	if joins {
-		s.spaces.share(ns)
+	for _, comes := range [...]bool{joins, behind, hungry} {
+		if comes {
+			s.spaces.share(ns)
+		}
 	}
+	ns.mu.Unlock()
 	for i := range fx.Grants {
 		s.net.Post(wsnet.ConnID(fx.Grants[i].Owner), fx.Grants[i].Token)
 	}
@@ -90,11 +92,9 @@ func (s *Server) finish(ns *namespace, fx *session.Effects) {
 	}
 	fx.Left = fx.Left[:0]
 	if behind {
-		s.spaces.share(ns)
 		s.work.Go(func() { s.advance(ns) })
 	}
 	if hungry {
-		s.spaces.share(ns)
 		s.work.Go(func() { s.feed(ns) })
 	}
 	if leaves {
