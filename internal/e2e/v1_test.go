@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -284,6 +285,30 @@ func TestLimitsAreFaults(t *testing.T) {
 		two.mustBeGranted(waiting)
 		good.release(good.mustAcquire(write("b"))) // a refused request leaves no trace
 	})
+}
+
+// TestAsManyResourcesAsAllowedFitIntoAMessage of the size, and with the values, that are allowed without a configuration.
+func TestAsManyResourcesAsAllowedFitIntoAMessage(t *testing.T) {
+	srv := start(t, setup{})
+	many := func(n int) (rs []resource) {
+		for k := range n {
+			rs = append(rs, write("a", "b", "c", strconv.Itoa(k)))
+		}
+		return rs
+	}
+	c := connect(t, dialGorilla, srv.target("n"))
+	c.release(c.mustAcquire(many(1024)...))
+	c.send(lockText(many(1025)...))
+	require.Contains(t, c.mustFault(), "1025 resources, at most 1024")
+
+	v2, _ := greet(t, srv, "n", "many")
+	lock := func(id int, rs []resource) string {
+		return fmt.Sprintf(`{"op":"lock","id":%d,`, id) + lockText(rs...)[len(`{"action":"lock",`):]
+	}
+	v2.send(lock(1, many(1024)))
+	heard(t, v2, `"id":1,"state":"acquired"`)
+	v2.send(lock(2, many(1025)))
+	heard(t, v2, `"id":2,"error":"limit".*1025 resources`)
 }
 
 // The protocol's own faults have the RFC's close codes.

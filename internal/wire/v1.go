@@ -7,7 +7,7 @@ const (
 	// V1Values is how many values a message may hold where v1 looks, unless the parser says otherwise:
 	// members of the message and of its resources, resources, and segments, counted together. What
 	// is inside unknown members doesn't count.
-	V1Values = 4096
+	V1Values = 8192
 )
 
 // V1Action is what a v1 client asks for.
