@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
@@ -121,4 +122,27 @@ func TestManyLocksOfASessionAllocateNothing(t *testing.T) {
 	}
 	allocs := testing.AllocsPerRun(20000, round)
 	require.LessOrEqual(t, allocs, 2.0, "the request's own two slices: the test makes them")
+}
+
+// TestInspectAllocatesNothing either, also of a queue of which the notes alone are longer than the answer may be.
+func TestInspectAllocatesNothing(t *testing.T) {
+	l := Defaults
+	l.NoteBytes = 4096
+	w := newWorld(t, l)
+	s, at := w.open(wire.V2None)
+	for k := range 2000 {
+		w.do(s, at, with(lockRequest(uint64(k+1), write("x")), func(r *Request) { r.Party, r.Note = uint64(k), bytes.Repeat([]byte("n"), k%400) }))
+	}
+	for _, limit := range []uint64{100, 1000} {
+		r := looking(wire.V2Inspect, 0, path("x"))
+		r.Limit = limit
+		round := func() {
+			r.ID = s.lastID + 1
+			w.space.Do(w.now, s, at, &r, &w.fx)
+		}
+		for range 300 { // until as many answers are kept for retries as may be
+			round()
+		}
+		require.Zero(t, testing.AllocsPerRun(300, round), "at most %d", limit)
+	}
 }

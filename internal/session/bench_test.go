@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
 
@@ -124,6 +125,7 @@ func BenchmarkWatchedLock(b *testing.B) {
 // BenchmarkInspect measures an inspection of a path with very many holders, and one of a queue in which each waits
 // for all before it.
 func BenchmarkInspect(b *testing.B) {
+	noted := bytes.Repeat([]byte("n"), 200)
 	for _, limit := range []uint64{1, 100, 1000} {
 		for name, wanted := range map[string]func(k int) engine.Resource{
 			"holders": func(k int) engine.Resource { return read("x", fmt.Sprint(k)) },
@@ -133,7 +135,7 @@ func BenchmarkInspect(b *testing.B) {
 				w := newWorld(b, Defaults)
 				s, at := w.open(wire.V2None)
 				for k := range 10_000 {
-					w.do(s, at, with(lockRequest(uint64(k+1), wanted(k)), func(r *Request) { r.Party = uint64(k) }))
+					w.do(s, at, with(lockRequest(uint64(k+1), wanted(k)), func(r *Request) { r.Party, r.Note = uint64(k), noted }))
 				}
 				b.ReportAllocs()
 				for b.Loop() {

@@ -44,7 +44,8 @@ type Leaver struct {
 	Span int64
 }
 
-// keptMessages is how many messages Effects keep memory for.
+// keptMessages is how many messages Effects keep memory for, and 16 times as many of all else: one answer to inspect
+// has a thousand locks.
 const keptMessages = 256
 
 func (fx *Effects) reset() {
@@ -52,7 +53,7 @@ func (fx *Effects) reset() {
 		fx.Messages = nil
 	}
 	clear(fx.Messages)
-	if cap(fx.slots)+cap(fx.held)+cap(fx.seen)+cap(fx.handles)+cap(fx.Wake)+cap(fx.Grants)+cap(fx.Left) > 4*keptMessages {
+	if cap(fx.slots)+cap(fx.held)+cap(fx.seen)+cap(fx.handles)+cap(fx.Wake)+cap(fx.Grants)+cap(fx.Left) > 16*keptMessages {
 		*fx = Effects{Messages: fx.Messages}
 	}
 	fx.Messages, fx.Wake, fx.Grants = fx.Messages[:0], fx.Wake[:0], fx.Grants[:0]

@@ -14,8 +14,9 @@ type copies struct {
 	text      []byte
 }
 
-// keptCopies is how many bytes of text Effects keep memory for, and how many of the others in proportion.
-const keptCopies = 64 << 10
+// keptCopies is how many bytes of text Effects keep memory for, and how many of the others in proportion: more than
+// an answer of AnswerBytes needs, or each long one would grow it anew while the namespace waits.
+const keptCopies = 1 << 20
 
 func (c *copies) reset() {
 	if cap(c.text)+16*(cap(c.segments)+cap(c.resources)+cap(c.blockers)) > keptCopies {
