@@ -53,6 +53,30 @@ func TestTwoThatWantWhatTheOtherHasAreADeadlock(t *testing.T) {
 	a.gets(t, lockOn(5, "write", "b", ""), isEnqueued)
 }
 
+// TestRefusedDeadlocksAreCounted, of requests and of upgrades, and no retry of theirs.
+func TestRefusedDeadlocksAreCounted(t *testing.T) {
+	n := newFake(testSettings(), nil)
+	two := clientsV2(t, n, 2)
+	a, b := two[0], two[1]
+	counted := func(want int) {
+		t.Helper()
+		require.Contains(t, n.page(t, "/"), fmt.Sprintf("\ndeadlocks    %d (", want))
+	}
+	a.gets(t, lockOn(1, "read", "r", ""), isAcquired)
+	b.gets(t, lockOn(1, "read", "r", ""), isAcquired)
+	b.gets(t, lockOn(2, "write", "b", ""), isAcquired)
+	a.gets(t, lockOn(2, "write", "b", `,"wait_ms":0`), `"unavailable"`)
+	a.gets(t, lockOn(3, "write", "b", ""), isEnqueued)
+	counted(0)
+	b.gets(t, `{"op":"upgrade","id":3,"lock":1}`, `"error":"deadlock"`)
+	counted(1)
+	b.gets(t, lockOn(4, "write", "r", ""), `"state":"deadlock"`)
+	counted(2)
+	b.gets(t, lockOn(4, "write", "r", ""), `"state":"deadlock"`) // a retry
+	b.gets(t, `{"op":"renew","id":5}`, `"renewed"`)
+	counted(2)
+}
+
 func TestThreeInARingAreADeadlock(t *testing.T) {
 	n := newFake(testSettings(), nil)
 	three := clientsV2(t, n, 3)

@@ -64,6 +64,7 @@ since the start
 accepted     %d connections, %d messages, %d bytes in, %d bytes out
 refused      %d connections (all together), %d (of one address), %d upgrades
 faults       %d of clients, %d of WebSocket, %d of TLS
+deadlocks    %d (requests and upgrades that were refused as they would have closed one)
 too slow     %d handshakes, %d messages, %d readers, %d without a pong, %d closing
 %s
 /v2?namespace=NAME                        WebSocket: sessions with any number of locks
@@ -73,7 +74,7 @@ too slow     %d handshakes, %d messages, %d readers, %d without a pong, %d closi
 `, s.version, s.open.Load(), st.Sockets, s.living.Load(), s.spaces.count(), s.memory.Load(), s.abandoned.count(), ids, s.graceText("grace        %s\n"),
 		st.Accepted, st.Messages, st.BytesIn, st.BytesOut,
 		st.RefusedConnections, st.RefusedPerAddress, st.RefusedUpgrades,
-		s.faults.Load(), st.ProtocolErrors, st.TLSErrors,
+		s.faults.Load(), st.ProtocolErrors, st.TLSErrors, s.stuck.Load(),
 		st.HandshakeTimeouts, st.MessageTimeouts, st.WriteTimeouts+st.Overflows, st.PingTimeouts, st.CloseTimeouts,
 		s.pluginsText())
 }

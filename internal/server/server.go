@@ -75,6 +75,7 @@ type Server struct {
 	settings atomic.Pointer[Settings]
 	stage    atomic.Int32
 	faults   atomic.Uint64 // connections closed for a fault of the client
+	stuck    atomic.Uint64 // requests and upgrades refused as deadlocks
 	memory   atomic.Int64  // bytes that the requests of all namespaces take
 	noID     atomic.Uint64 // the id that wasn't reserved when it was wanted last; 0: none
 	parked   atomic.Bool   // a session had to wait for the disk, once

@@ -91,6 +91,10 @@ func (s *Server) finish(ns *namespace, fx *session.Effects) {
 		s.spans.add(time.Duration(l.Span), -1)
 	}
 	fx.Left = fx.Left[:0]
+	if fx.Deadlocks > 0 {
+		s.stuck.Add(uint64(fx.Deadlocks))
+		fx.Deadlocks = 0
+	}
 	if behind {
 		s.work.Go(func() { s.advance(ns) })
 	}

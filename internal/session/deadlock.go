@@ -123,6 +123,7 @@ func (sp *Space) refuseDeadlock(s *Session, i uint32, l *lock) bool {
 		sp.no(s, l.id, wire.V2TryLater, unknownDeadlock)
 		sp.undo(s, i, l)
 	case len(found) > 0:
+		sp.fx.Deadlocks++
 		sp.fx.answer(l.id, 0, wire.V2Deadlock).Cycle = sp.round(found, &sp.fx.copies)
 		sp.drop(s, i, l, wire.V2Deadlock)
 	default:
@@ -143,6 +144,7 @@ func (sp *Space) refuseUpgrade(s *Session, r *Request, l *lock, waits bool) bool
 	case !known:
 		m = sp.no(s, r.ID, wire.V2TryLater, unknownDeadlock)
 	case len(found) > 0:
+		sp.fx.Deadlocks++
 		m = sp.no(s, r.ID, wire.V2WouldDeadlock, "the upgrade would be a deadlock; the lock is what it was")
 		m.Cycle = sp.round(found, &sp.fx.copies)
 	default:

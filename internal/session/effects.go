@@ -30,6 +30,8 @@ type Effects struct {
 	Left   []Leaver       // sessions that are over
 	More   bool           // there is work left over: call Tick soon, and let others have the mutex before
 
+	Deadlocks int // requests and upgrades that were refused as such
+
 	slots  []uint32
 	held   []wire.V2Held
 	seen   []wire.V2Seen
@@ -61,6 +63,7 @@ func (fx *Effects) reset() {
 	fx.slots, fx.held, fx.seen = fx.slots[:0], fx.held[:0], fx.seen[:0]
 	fx.copies.reset()
 	fx.Welcomed, fx.Welcome, fx.Close, fx.Undone, fx.Rest, fx.More = false, wire.V2Welcome{}, 0, false, false, false
+	fx.Deadlocks = 0
 }
 
 // message is a new one behind the others. It is good until the next one is made.
