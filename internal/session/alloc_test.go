@@ -124,8 +124,9 @@ func TestManyLocksOfASessionAllocateNothing(t *testing.T) {
 	require.LessOrEqual(t, allocs, 2.0, "the request's own two slices: the test makes them")
 }
 
-// TestInspectAllocatesNothing either, also of a queue of which the notes alone are longer than the answer may be.
-func TestInspectAllocatesNothing(t *testing.T) {
+// TestInspectGrowsNothingAnew of a queue of which the notes alone are longer than the answer may be. The path's key is
+// a string of its own.
+func TestInspectGrowsNothingAnew(t *testing.T) {
 	l := Defaults
 	l.NoteBytes = 4096
 	w := newWorld(t, l)
@@ -143,6 +144,6 @@ func TestInspectAllocatesNothing(t *testing.T) {
 		for range 300 { // until as many answers are kept for retries as may be
 			round()
 		}
-		require.Zero(t, testing.AllocsPerRun(300, round), "at most %d", limit)
+		require.LessOrEqual(t, testing.AllocsPerRun(300, round), 1.0, "at most %d", limit)
 	}
 }
