@@ -404,7 +404,7 @@ func (s *service) stopped(err error) int {
 	}
 	s.gate.Close()
 	if err := s.fence.Close(); err != nil {
-		s.log.Error("closing the state directory failed", "error", err)
+		s.log.Error("closing the state directory failed: the next server may wait for more clients, and for longer, than it must (state.grace)", "error", err)
 		code = exitFailed
 	}
 	s.log.Info("stopped")

@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -133,6 +135,23 @@ func TestARestartWaitsForThoseWhoCannotBeTold(t *testing.T) {
 
 	last := start(t, setup{stateDir: state, config: shortLived})
 	require.NotContains(t, last.log.String(), "has not told all of its clients")
+}
+
+// TestAStopThatTheDiskIsNotToldOfIsLikeACrash for the next server, and the log and the exit code say so.
+func TestAStopThatTheDiskIsNotToldOfIsLikeACrash(t *testing.T) {
+	t.Parallel()
+	needs := setup{stateDir: t.TempDir(), config: shortLived}
+	srv := start(t, needs)
+	greet(t, srv, "n", "it holds nothing")
+	inTheWay := filepath.Join(needs.stateDir, "fence.tmp", "x")
+	require.NoError(t, os.MkdirAll(inTheWay, 0o700))
+	srv.signal(syscall.SIGTERM)
+	srv.wait()
+	require.Equal(t, 1, srv.cmd.ProcessState.ExitCode())
+	require.Contains(t, srv.log.String(), "closing the state directory failed: the next server may wait for more clients, and for longer, than it must (state.grace)")
+	require.NoError(t, os.RemoveAll(filepath.Dir(inTheWay)))
+	next := start(t, needs)
+	require.Contains(t, next.log.String(), ` in="all namespaces"`)
 }
 
 // TestAStopInTheGraceDoesNotWaitForIt: who waits could get nothing before the end of the drain.
