@@ -53,7 +53,8 @@ import (
 //   - So do tokens and ids of version 1: their numbers may be others, but are in the same order.
 //   - lease_ms and ms may be less than what is written, since_ms is any number.
 //
-// What stands in the text as `{…}` must be a message of one of the examples, or match one.
+// What stands in the text as `{…}` must be a message of one of the examples, or match one. In the chapter of version 2 a
+// name in the text, `renew`, must stand in quotes in one of them, or be listed in unplayed.
 //
 // What a section needs of the server besides the defaults is in examplesNeed.
 const protocolPage = "../../docs/PROTOCOL.md"
@@ -62,6 +63,19 @@ var examplesNeed = map[string]setup{
 	"When an administrator steps in": administered,
 	"After a lost connection":        {config: "[limits]\nsessions_per_address = 3\n"},
 	"After a crash":                  {config: "[sessions]\nttl_default = \"5s\"\n"}, // the grace period, too
+}
+
+// unplayed are the names that the text needs and no example has, and where else they are tested.
+var unplayed = map[string]string{
+	"first_event":     "internal/session/limits_test.go",
+	"lagged":          "internal/session/lag_test.go",
+	"leave":           "internal/session/deadlock_test.go",
+	"upgrade_timeout": "internal/server/upgrade_test.go",
+	"not_acquired":    "internal/server/upgrade_test.go",
+	"no_hello":        "internal/server/v2_test.go",
+	"denied":          "internal/server/upgrade_test.go",
+	"plugin":          "internal/server/upgrade_test.go",
+	"code":            "internal/server/upgrade_test.go",
 }
 
 func TestExamplesOfTheProtocol(t *testing.T) {
@@ -92,6 +106,27 @@ func TestExamplesOfTheProtocol(t *testing.T) {
 			require.True(t, t.Failed() || mentioned(m.text, said), "docs/PROTOCOL.md:%d: no example has a message like %s", m.line, m.text)
 		}
 	}
+	checkNames(t, sections, said)
+}
+
+// checkNames: the text on version 2 calls nothing by a name that there isn't.
+func checkNames(t *testing.T, sections []*section, said []string) {
+	there, used := map[string]bool{}, map[string]bool{}
+	for _, quoted := range quotedName.FindAllStringSubmatch(strings.Join(said, "\n"), -1) {
+		there[quoted[1]] = true
+	}
+	for _, s := range sections {
+		if s.version != 2 {
+			continue
+		}
+		for _, n := range s.names {
+			used[n.text] = true
+			require.True(t, t.Failed() || there[n.text] || unplayed[n.text] != "", "docs/PROTOCOL.md:%d: no example has a %q", n.line, n.text)
+		}
+	}
+	for n := range unplayed {
+		require.True(t, t.Failed() || used[n] && !there[n], "unplayed: the text doesn't need %q, or an example has it", n)
+	}
 }
 
 // section is a part of the page under a heading.
@@ -100,6 +135,7 @@ type section struct {
 	version  int
 	steps    []exampleStep
 	mentions []exampleStep // objects within the text
+	names    []exampleStep // of operations, members, states and codes, within the text
 }
 
 // exampleStep is a line of an example.
@@ -111,6 +147,8 @@ type exampleStep struct {
 var (
 	chapterLine = regexp.MustCompile(`^# .*version (\d)$`)
 	mention     = regexp.MustCompile("`(\\{[^`]*\\})`")
+	nameInText  = regexp.MustCompile("`([a-z][a-z0-9_]*)`")
+	quotedName  = regexp.MustCompile(`"([a-z][a-z0-9_]*)"`)
 	tableRow    = regexp.MustCompile("^\\| `(\\{.*\\})` \\| (.*) \\|$")
 )
 
@@ -145,6 +183,9 @@ func readSections(page string) (all []*section, err error) {
 			table = false
 			for _, m := range mention.FindAllStringSubmatch(line, -1) {
 				now.mentions = append(now.mentions, exampleStep{at.line, m[1]})
+			}
+			for _, m := range nameInText.FindAllStringSubmatch(line, -1) {
+				now.names = append(now.names, exampleStep{at.line, m[1]})
 			}
 		}
 	}
