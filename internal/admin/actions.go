@@ -77,7 +77,14 @@ func (a *Service) release(r *request) (any, error) {
 		log.Info("administrator: no lock released", "session", x.Session, "lock", x.Lock, "error", err)
 		return nil, err
 	}
-	log.Info("administrator: lock released", "session", l.Session, "lock", l.Lock, "conn", l.Conn, "token", l.Token)
+	log = log.With("session", l.Session, "lock", l.Lock, "state", l.State)
+	if l.Conn != 0 { // of version 1
+		log = log.With("conn", l.Conn)
+	}
+	if l.Token != 0 { // a lock that waits has none
+		log = log.With("token", l.Token)
+	}
+	log.Info("administrator: lock released")
 	return lockOf(&l), nil
 }
 

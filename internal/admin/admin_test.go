@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -272,10 +273,41 @@ func TestAReleasedLockIsToldWhyAndGoesToTheNext(t *testing.T) {
 	<-l.Context().Done()
 	require.Equal(t, &client.LostError{State: "revoked", Message: "on fire"}, context.Cause(l.Context()))
 	w.lock(b, client.Write("x"))
-	require.Contains(t, w.log.String(), `msg="administrator: lock released" remote=127.0.0.1:`)
-	require.Contains(t, w.log.String(), `reason="on fire"`)
+	require.Equal(t, []string{fmt.Sprintf(`reason="on fire" session=%s lock=%d state=acquired token=%d`, held["session"], l.ID(), l.Token())}, w.released())
 	status, answer = w.ask("POST", "/admin/v1/release", fmt.Sprintf(`{"namespace":"n","session":%q,"lock":%d,"reason":"on fire"}`, held["session"], l.ID()))
 	require.Equal(t, []any{404, "no_lock"}, []any{status, answer["error"]})
+}
+
+// released is what the log has of locks that were released.
+func (w *world) released() (lines []string) {
+	for _, m := range regexp.MustCompile(`msg="administrator: lock released" remote=127\.0\.0\.1:\d+ namespace=n (.*)`).FindAllStringSubmatch(w.log.String(), -1) {
+		lines = append(lines, m[1])
+	}
+	return lines
+}
+
+func TestTheLogOfALockThatWaitedHasNoToken(t *testing.T) {
+	w := newWorld(t, testLimits)
+	a, b := w.dial("alice"), w.dial("bob")
+	w.lock(a, client.Write("x"))
+	waited := make(chan error, 1)
+	go func() {
+		_, err := b.Lock(t.Context(), client.Write("x"))
+		waited <- err
+	}()
+	var waiter map[string]any
+	require.Eventually(t, func() bool {
+		for _, l := range w.list("locks", "namespace", "n") {
+			if l := l.(map[string]any); l["state"] == "enqueued" {
+				waiter = l
+			}
+		}
+		return waiter != nil
+	}, patience, time.Millisecond)
+	status, answer := w.ask("POST", "/admin/v1/release", fmt.Sprintf(`{"namespace":"n","session":%q,"lock":1,"reason":"later"}`, waiter["session"]))
+	require.Equal(t, 200, status, answer)
+	require.Error(t, <-waited)
+	require.Equal(t, []string{fmt.Sprintf(`reason=later session=%s lock=1 state=enqueued`, waiter["session"])}, w.released())
 }
 
 func TestALockOfVersion1IsReleased(t *testing.T) {
@@ -293,6 +325,8 @@ func TestALockOfVersion1IsReleased(t *testing.T) {
 	_, text, err := c.ReadMessage()
 	require.NoError(t, err)
 	require.Equal(t, "communication error: an administrator has released this connection's lock: on fire", string(text))
+	require.Len(t, w.released(), 1)
+	require.Regexp(t, `^reason="on fire" session=v1 lock=1 state=acquired conn=[1-9]\d* token=1$`, w.released()[0])
 	_, _, err = c.ReadMessage()
 	require.True(t, websocket.IsCloseError(err, 3000), err)
 	w.lock(w.dial("bob"), client.Write("x"))
