@@ -30,7 +30,9 @@
 // # What it doesn't
 //
 // There is no one order of arrival. Each server has its own queue, and a client that has to pass a server over may
-// overtake those who wait there.
+// overtake those who wait there. It doesn't enqueue on a majority first, in a fixed order, and wait then: two clients that
+// do so at the same time can be enqueued in another order on one server than on the next, and would wait for each other
+// for ever, each with a lock that the other needs, and no server to see it.
 //
 // There is no one fencing token. Each server counts by itself; Guard keeps the rule for all of them.
 //

@@ -30,6 +30,10 @@
 // Whether everybody is served in the end: clients that wait for ever do not finish. Which slot one gets of those that are
 // free. Whether an upgrade that was refused as a deadlock would have been one.
 //
+// Messages of one connection are never reordered: TCP can't do that to them, and so no client has to bear it. What can change
+// places are messages of two connections, an old one that still brings what was on its way and the one that follows; and a
+// hello is repeated at a time when the client has gone on.
+//
 // The clients, the wire that cuts, delays, repeats and falls silent, and the servers that are killed, are in the tests. A
 // server that follows a killed one is in the model by its own lock on everything, whenever that ends: what clients of the
 // one before believed to hold, they held.
