@@ -13,6 +13,7 @@ func (s *Server) pages() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.statusPage)
 	mux.HandleFunc("GET /healthz", s.healthPage)
+	mux.HandleFunc("GET /metrics", s.metricsPage)
 	mux.HandleFunc("GET /stats", s.statsPage)
 	mux.HandleFunc("GET /stats_v1", s.statsPage)
 	mux.HandleFunc("GET /v1", s.upgradePage)
@@ -69,6 +70,7 @@ too slow     %d handshakes, %d messages, %d readers, %d without a pong, %d closi
 %s
 /v2?namespace=NAME                        WebSocket: sessions with any number of locks
 /v1?namespace=NAME&abandon-timeout-ms=T   WebSocket: one lock for each connection
+/metrics                                  the server in numbers, as Prometheus reads them
 /stats?namespace=NAME                     a namespace in numbers (JSON)
 /healthz                                  is the server able to grant locks?
 `, s.version, s.open.Load(), st.Sockets, s.living.Load(), s.spaces.count(), s.memory.Load(), s.abandoned.count(), ids, s.graceText("grace        %s\n"),
