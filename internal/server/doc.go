@@ -4,25 +4,25 @@
 // # The way of a request
 //
 // wsnet hands a message to the worker of the connection's loop (Message). The worker parses it
-// (internal/wire), checks it against the state of the connection's session, has plugins judge it if
-// there are any (plugins/host, through the worker's own Judge), calls the engine of the session's
-// namespace under that namespace's mutex, and answers. A release may acquire other
-// requests; each of those is a grant that names the connection it belongs to (the engine's owner is
-// the ConnID) and its fencing id, and goes there as a token through wsnet's Post. The other
-// connection's worker takes it up on its own loop (Notify), compares the id with the session's and
-// tells the client.
+// (internal/wire), has plugins judge it if there are any (plugins/host, through the worker's own Judge), and
+// makes one call under the mutex of the connection's namespace: of version 2 Space.Do (internal/session), which
+// calls the engine; of version 1, whose connections have one lock at a time and no session, the engine, or
+// Space.LockForeign where there are sessions. Then it answers. What the call has left for others is posted to
+// their connections as tokens, through wsnet's Post, and taken up on their own loops (Notify): by version 2 with
+// Space.Collect, which tells what there is; of version 1 the token is the fencing id of a grant, and the engine's owner is
+// the ConnID. docs/ARCHITECTURE.md goes this way step by step.
 //
-// So a session belongs to its connection alone: only that connection's calls touch it, and what a
-// client was told is decided in one place. A release that crosses a grant on its way is seen there
-// too: the engine says that the request was acquired, the session says that the client hasn't heard
-// of it, and both answers go out in order. The token that arrives later names an id the session no
-// longer has, and is dropped.
+// So only a connection's own calls send to it, and what a client was told is decided in one place. A release of
+// version 1 that crosses a grant on its way is seen there: the engine says that the request was acquired, the
+// connection says that the client hasn't heard of it, and both answers go out in order. The token that arrives
+// later names an id that the connection no longer has, and is dropped. Of version 2 the session has the grant as an
+// event, and tells it before it answers the release.
 //
 // # Plugins
 //
-// They are asked who a client is before its upgrade is answered, and about each lock before the
-// engine sees it; the engine and the log get the paths that plugins have made of those sent. Nothing
-// but the outcome host.Allowed lets anything through: not a new outcome, not a session that is older
+// They are asked who a client is (of version 1 before its upgrade is answered, of version 2 at its hello), and about
+// each lock, upgrade, inspection and watch before the engine sees it; the engine and the log get the paths that
+// plugins have made of those sent. Nothing but the outcome host.Allowed lets anything through: not a new outcome, not a session that is older
 // than the plugins and has no client. A release is never judged, or locks could not be given back.
 // Reasons are strangers' texts, made one line before they go anywhere; queries, headers and contexts
 // hold credentials and go nowhere.
@@ -41,13 +41,14 @@
 //
 // # State and its owners
 //
-//   - a session: its connection's calls (wsnet never runs two of them at once).
-//   - a namespace's engine: the namespace's mutex, held for a call of the engine and never while
+//   - what is known of a connection: its own calls (wsnet never runs two of them at once).
+//   - a namespace's engine and its sessions: the namespace's mutex, held for one call and never while
 //     something is sent, posted or logged.
 //   - which namespaces there are, and who uses them: the registry's mutex. It may be held while a
 //     namespace's is taken, never the other way round.
-//   - locks whose connection is gone, and connections whose authentication will end: a schedule each,
-//     one goroutine and one timer for all that is in it.
+//   - locks of version 1 whose connection is gone, connections whose authentication will end, those that haven't said
+//     hello, and namespaces whose sessions have something due: a schedule each, one goroutine and one timer for all
+//     that is in it.
 //
 // The package does no I/O of its own but for the HTTP pages.
 package server
