@@ -141,7 +141,7 @@ func TestARequestThatEndsItsConnectionIsNotSentForEver(t *testing.T) {
 		require.NoError(b.t, err)
 		_, err = a.Lock(background, client.Write("y"), client.Note(strings.Repeat("n", 70_000)))
 		requireRefused(b.t, err, "limit")
-		segments := make([]string, 4200)
+		segments := make([]string, 8200)
 		_, err = a.Lock(background, client.Write(segments...))
 		requireRefused(b.t, err, "malformed")
 		require.NoError(b.t, held.Release(background))

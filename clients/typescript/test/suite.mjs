@@ -332,7 +332,7 @@ export const cases = {
     const held = await a.lock(lib.write("x"));
     const long = await assert.fails(a.lock(lib.write("y"), { note: "n".repeat(70_000) }), lib.RefusedError);
     assert.equal(long.code, "limit", "code");
-    const deep = await assert.fails(a.lock(lib.write(...Array(4200).fill(""))), lib.RefusedError);
+    const deep = await assert.fails(a.lock(lib.write(...Array(8200).fill(""))), lib.RefusedError);
     assert.equal(deep.code, "malformed", "code");
     assert.ok(held.held, "a lock that is still held");
     await held.release();
