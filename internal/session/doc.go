@@ -43,7 +43,7 @@
 // # What holds
 //
 //   - A session's request ids increase. What is not above the highest so far is a retry: it changes
-//     nothing, and is answered with what is true now.
+//     nothing, and is answered with what is true now. Only watch, unwatch and bye are done whatever their id.
 //   - Each lock request has one answer. Each lock has one end, told once: as the answer to the request
 //     that ended it, or as an event. What an attachment wasn't told it is told again after a resume, as
 //     far as it is kept.
