@@ -36,6 +36,12 @@ func (c *Client) begin(r *request, take func(*message)) *call {
 	r.ID = c.lastID
 	q := &call{request: *r, c: c, sent: -1, take: take, done: make(chan struct{})}
 	q.encode()
+	if c.link != nil { // otherwise the server that comes has its own bounds
+		if err := c.bounds.check(q); err != nil {
+			q.refuse(err)
+			return q
+		}
+	}
 	c.calls = append(c.calls, q)
 	if c.link != nil {
 		c.link.post(q)

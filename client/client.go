@@ -98,6 +98,7 @@ type Client struct {
 	secret    string
 	durable   bool
 	epoch     string // of the server's run
+	bounds    bounds
 	ttl       time.Duration
 	event     uint64           // the last one seen
 	arrived   uint64           // the highest id that the server has answered
@@ -131,6 +132,9 @@ func Dial(ctx context.Context, address string, options *Options) (*Client, error
 }
 
 func dial(ctx context.Context, address string, options *Options, now func() time.Duration) (*Client, error) {
+	if err := options.check(); err != nil {
+		return nil, err
+	}
 	c := &Client{
 		options: options.orDefaults(), url: address, now: now, wake: make(chan struct{}, 1), heard: now(), due: never,
 		locks: map[uint64]*Lock{}, leases: map[uint64]*Lock{}, watches: map[uint64]*Watch{},

@@ -18,6 +18,9 @@ var (
 	// ErrDeadline: the server may have given the lock to somebody else by now, as nothing has been heard
 	// from it for the session's time to live, or as the lock's lease is over.
 	ErrDeadline = errors.New("locktopus: the lock's time is over, and the server has not been heard extending it")
+	// ErrArgument: a call was given something that can't be sent, or can never succeed. The error says which; the server
+	// was not asked.
+	ErrArgument = errors.New("locktopus: an argument is wrong")
 	// ErrReleased: the lock was released by its owner.
 	ErrReleased = errors.New("locktopus: the lock was released")
 )

@@ -349,6 +349,14 @@ func ExampleClient_Watch() {
 	// ended released
 }
 
+// What is wrong with a request is known before it is sent.
+func ExampleCheck() {
+	err := client.Check(client.Permit(2, "printers"), client.Permit(3, "printers"))
+	fmt.Println(errors.Is(err, client.ErrArgument), err)
+	// Output:
+	// true locktopus: resources 0 and 1: permits of one path must have one limit, but theirs are 2 and 3
+}
+
 // Who waits while there is no connection is told why there is none.
 func ExampleOfflineError() {
 	err := error(&client.OfflineError{

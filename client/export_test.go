@@ -16,3 +16,10 @@ func Watches(c *Client) int {
 	defer c.mu.Unlock()
 	return len(c.watches)
 }
+
+// ForgetBounds makes a client that wasn't told what is too much for the server; until it connects again.
+func ForgetBounds(c *Client) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.bounds = bounds{}
+}

@@ -132,15 +132,20 @@ func TestOnRiskIsToldWhatIsNew(t *testing.T) {
 }
 
 // TestARequestThatEndsItsConnectionIsNotSentForEver: the server closes the connection because of what a request is, as
-// it would each time. The request fails, and what else there is goes on.
+// it would each time. The request fails, and what else there is goes on. This takes a server that hasn't said what is too
+// much, or whose administrator has just changed it.
 func TestARequestThatEndsItsConnectionIsNotSentForEver(t *testing.T) {
 	inBubble(t, func(b *bubble) {
 		n := b.line()
 		a := n.client(client.Options{})
 		held, err := a.Lock(background, client.Write("x"))
 		require.NoError(b.t, err)
+		client.ForgetBounds(a)
 		_, err = a.Lock(background, client.Write("y"), client.Note(strings.Repeat("n", 70_000)))
 		requireRefused(b.t, err, "limit")
+		_, _, err = a.Inspect(background, nil, 0, "") // over the next connection
+		require.NoError(b.t, err)
+		client.ForgetBounds(a)
 		segments := make([]string, 8200)
 		_, err = a.Lock(background, client.Write(segments...))
 		requireRefused(b.t, err, "malformed")
@@ -155,8 +160,11 @@ func TestARequestThatIsTooLongIsNotSentForEver(t *testing.T) {
 	w := newWorld(t)
 	a := w.dial(client.Options{})
 	for _, bytes := range []int{70_000, 1 << 20, 8 << 20} {
+		client.ForgetBounds(a)
 		_, err := a.Lock(soon(t), client.Write("y"), client.Note(strings.Repeat("n", bytes)))
 		requireRefused(t, err, "limit")
+		_, _, err = a.Inspect(soon(t), nil, 0, "") // over the next connection
+		require.NoError(t, err)
 	}
 	l, err := a.Lock(soon(t), client.Write("y"))
 	require.NoError(t, err)
@@ -286,7 +294,9 @@ func TestADialThatFailsLeavesNothing(t *testing.T) {
 		_, err = n.dial(client.Options{Name: strings.Repeat("n", 1000)})
 		requireRefused(b.t, err, "limit")
 		_, err = n.dial(client.Options{Name: "a\x00"})
-		requireRefused(b.t, err, "malformed")
+		require.ErrorIs(b.t, err, client.ErrArgument)
+		_, err = n.dial(client.Options{Credentials: map[string]string{"token": "\xff"}})
+		require.EqualError(b.t, err, `locktopus: the credential "token" is not UTF-8`)
 		_, err = n.dial(client.Options{Authorize: func(context.Context) (http.Header, map[string]string, error) {
 			return nil, nil, errors.New("the vault is closed")
 		}})

@@ -57,6 +57,9 @@ func (c *Client) connect(ctx context.Context) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkCredentials(credentials); err != nil {
+		return nil, err
+	}
 	socket, response, err := websocket.Dial(ctx, c.url, &websocket.DialOptions{
 		HTTPClient:   &http.Client{Transport: c.transport},
 		HTTPHeader:   header,
@@ -257,7 +260,9 @@ func (c *Client) welcome(l *link, m *message, resumed bool, sent time.Duration) 
 	c.ttl = time.Duration(m.TTLMS) * time.Millisecond
 	c.heard, c.said = max(c.heard, sent), sent
 	c.link = l
+	c.bounds = bounds{bytes: m.MessageBytes, values: m.MessageValues}
 	c.sweep()
+	c.sortOut()
 	for _, q := range c.calls {
 		q.sent = -1
 		l.post(q)

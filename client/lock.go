@@ -100,6 +100,9 @@ func (l *Lock) begin() {
 	q := l.c.begin(&r, nil)
 	l.id, l.asked, q.lock = q.ID, q, l
 	q.take = func(m *message) { l.answered(q, m) }
+	if q.err != nil {
+		l.drop(q.err)
+	}
 }
 
 // waitFor leaves the server's answer some time to arrive, so that it comes before the caller's own limit.

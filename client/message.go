@@ -23,7 +23,8 @@ type request struct {
 	Credentials map[string]string `json:"credentials,omitempty"`
 	Resume      *resumption       `json:"resume,omitempty"`
 
-	lease time.Duration
+	lease  time.Duration
+	leased bool // it has one
 }
 
 type resumption struct {
@@ -45,6 +46,9 @@ type message struct {
 	Durable    bool   `json:"durable"`
 	LastID     uint64 `json:"last_id"`
 	FirstEvent uint64 `json:"first_event"`
+
+	MessageBytes  int `json:"message_bytes"`
+	MessageValues int `json:"message_values"`
 
 	Lock    uint64   `json:"lock"`
 	State   string   `json:"state"`

@@ -1,12 +1,8 @@
 package client
 
 import (
-	"errors"
-	"fmt"
-	"strings"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 )
 
 // Item is a part of a lock request: a Resource, or an option such as Lease.
@@ -20,7 +16,10 @@ type Resource struct {
 	Weight uint32   `json:"weight,omitempty"`
 }
 
-func (r Resource) add(q *request) { q.Resources = append(q.Resources, r) }
+func (r Resource) add(q *request) {
+	r.Path = orEmpty(r.Path)
+	q.Resources = append(q.Resources, r)
+}
 
 // Read wants a path together with other readers.
 func Read(path ...string) Resource { return Resource{Type: "read", Path: orEmpty(path)} }
@@ -52,9 +51,9 @@ type option func(*request)
 func (o option) add(q *request) { o(q) }
 
 // Lease ends the lock so long after it was granted, unless Lock.Renew is called before. Without one a
-// lock lasts as long as its session. It counts in whole milliseconds.
+// lock lasts as long as its session. It is above zero and counts in whole milliseconds.
 func Lease(d time.Duration) Item {
-	return option(func(q *request) { q.lease = d; q.LeaseMS = milliseconds(d) })
+	return option(func(q *request) { q.lease, q.leased, q.LeaseMS = d, true, milliseconds(d) })
 }
 
 // Note is shown to people who look at the lock, or wait for it.
@@ -81,61 +80,9 @@ func (p Party) add(q *request) { q.Party = p.number }
 
 // milliseconds rounds up: a limit never ends early.
 func milliseconds(d time.Duration) *int64 {
-	ms := max(0, int64((d+time.Millisecond-1)/time.Millisecond))
+	ms := int64(max(0, d) / time.Millisecond)
+	if d > 0 && d%time.Millisecond > 0 {
+		ms++
+	}
 	return &ms
-}
-
-var errNoResources = errors.New("locktopus: a lock needs at least one resource, such as client.Write(\"orders\")")
-
-// check finds what the server would end the connection for. Everything else is the server's to judge.
-func (q *request) check() error {
-	if len(q.Resources) == 0 {
-		return errNoResources
-	}
-	for i := range q.Resources {
-		if err := q.Resources[i].check(); err != nil {
-			return fmt.Errorf("locktopus: resource %d: %w", i, err)
-		}
-	}
-	if err := checkText(q.Note); err != nil {
-		return fmt.Errorf("locktopus: the note %w", err)
-	}
-	return nil
-}
-
-func (r *Resource) check() error {
-	permit := false
-	switch strings.ToLower(r.Type) {
-	case "read", "r", "write", "w":
-	case "permit", "p":
-		permit = true
-	default:
-		return fmt.Errorf("its type must be read, write or permit, but is %q", r.Type)
-	}
-	switch {
-	case permit && r.Limit == 0:
-		return errors.New("a permit needs a limit of 1 or more")
-	case !permit && (r.Limit != 0 || r.Weight != 0):
-		return fmt.Errorf("a limit and a weight are for permits, but it is a %s", r.Type)
-	}
-	return checkPath(r.Path)
-}
-
-func checkPath(path []string) error {
-	for k, segment := range path {
-		if err := checkText(segment); err != nil {
-			return fmt.Errorf("segment %d of the path %w", k, err)
-		}
-	}
-	return nil
-}
-
-func checkText(text string) error {
-	switch {
-	case !utf8.ValidString(text):
-		return errors.New("is not UTF-8")
-	case strings.IndexByte(text, 0) >= 0:
-		return errors.New("holds a NUL")
-	}
-	return nil
 }

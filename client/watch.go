@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 )
 
@@ -13,7 +12,10 @@ import (
 func (c *Client) Inspect(ctx context.Context, path []string, limit int, after string) (locks []LockInfo, more string, err error) {
 	path = orEmpty(path)
 	if err := checkPath(path); err != nil {
-		return nil, "", fmt.Errorf("locktopus: %w", err)
+		return nil, "", err
+	}
+	if err := checkPage(limit, after); err != nil {
+		return nil, "", err
 	}
 	m, err := c.ask(ctx, &request{Op: "inspect", Path: &path, Limit: limit, After: after}, nil)
 	if err != nil {
@@ -59,7 +61,7 @@ type Watch struct {
 func (c *Client) Watch(ctx context.Context, path []string) (*Watch, error) {
 	path = orEmpty(path)
 	if err := checkPath(path); err != nil {
-		return nil, fmt.Errorf("locktopus: %w", err)
+		return nil, err
 	}
 	w := &Watch{c: c, changes: make(chan Change, watchBuffer), over: make(chan struct{})}
 	c.mu.Lock()

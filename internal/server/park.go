@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"maps"
@@ -168,12 +169,14 @@ func (w *worker) failUncovered(c wsnet.Conn, sess *connection) {
 	w.failV2(c, sess, &wire.V2Message{Error: wire.V2TryLater, Message: []byte(errUncovered.text)}, errUncovered.code)
 }
 
+// messageBytes is the most that a message may have.
+func (s *Server) messageBytes() int {
+	return cmp.Or(s.settings.Load().Net.MessageBytes, wsnet.DefaultLimits().MessageBytes)
+}
+
 // wait keeps a message for when the hello before it has been answered.
 func (w *worker) wait(c wsnet.Conn, sess *connection, msg []byte) {
-	most := w.s.settings.Load().Net.MessageBytes
-	if most == 0 {
-		most = wsnet.DefaultLimits().MessageBytes
-	}
+	most := w.s.messageBytes()
 	if !sess.v2.parked.add(msg, most) {
 		w.malformed(c, sess, fmt.Errorf("op: more than %d bytes have come behind the hello before it was answered (limits.message_bytes): wait for the welcome", most))
 	}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -290,6 +291,7 @@ func (w *worker) welcome(c wsnet.Conn, sess *connection) {
 	w.s.limitTime(c.ID(), sess.client)
 	fx := &w.effects
 	fx.Welcome.Epoch, fx.Welcome.Durable = w.s.epoch, w.s.fence.Dir() != ""
+	fx.Welcome.MessageBytes, fx.Welcome.MessageValues = w.s.messageBytes(), cmp.Or(w.s.settings.Load().MessageValues, wire.V2Values)
 	w.out = wire.AppendV2Welcome(w.out[:0], &fx.Welcome)
 	c.Send(w.out)
 	w.tellV2(c, sess)

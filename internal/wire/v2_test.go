@@ -241,6 +241,8 @@ func TestV2MessagesAreTheProtocols(t *testing.T) {
 	require.Equal(t, `{"op":"welcome","session":"SID","secret":"SEC","ttl_ms":15000,"epoch":"EP","durable":true,"last_id":0,"locks":[],"event":0}`, string(AppendV2Welcome(nil, &w)))
 	w.Held, w.Next, w.LastID, w.Event, w.FirstEvent = []V2Held{{Lock: 9, State: V2Enqueued, LeaseMS: V2None}}, 9, 10, 5, 3
 	require.Equal(t, `{"op":"welcome","session":"SID","secret":"SEC","ttl_ms":15000,"epoch":"EP","durable":true,"last_id":10,"locks":[{"lock":9,"state":"enqueued"}],"next":"9","event":5,"first_event":3}`, string(AppendV2Welcome(nil, &w)))
+	w = V2Welcome{Session: []byte("SID"), Secret: V2Secret("SEC"), Epoch: []byte("EP"), MessageBytes: 65536, MessageValues: 4096}
+	require.Equal(t, `{"op":"welcome","session":"SID","secret":"SEC","ttl_ms":0,"epoch":"EP","durable":false,"last_id":0,"locks":[],"event":0,"message_bytes":65536,"message_values":4096}`, string(AppendV2Welcome(nil, &w)))
 }
 
 func TestASentenceIsCutBetweenCharacters(t *testing.T) {

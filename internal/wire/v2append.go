@@ -100,6 +100,8 @@ func AppendV2Welcome(dst []byte, w *V2Welcome) []byte {
 		dst = append(dst, `,"first_event":`...)
 		dst = strconv.AppendUint(dst, w.FirstEvent, 10)
 	}
+	dst = appendUint(dst, 0, `"message_bytes":`, uint64(w.MessageBytes))
+	dst = appendUint(dst, 0, `"message_values":`, uint64(w.MessageValues))
 	return append(dst, '}')
 }
 

@@ -196,4 +196,6 @@ type V2Welcome struct {
 	Next       uint64 // there are more locks: see V2Locks
 	Event      uint64
 	FirstEvent uint64 // 0: nothing was missed
+
+	MessageBytes, MessageValues int // the most that a message may have; 0: not said
 }
