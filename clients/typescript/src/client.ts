@@ -1,8 +1,9 @@
+import { checked, checkedCredentials, checkedPage, checkedResource, checkOptions, excess, type Bounds } from "./check.js";
 import { clock } from "./clock.js";
 import { ClosedError, LocktopusError, LostError, OfflineError, RefusedError, UnavailableError } from "./errors.js";
-import { Lock, type LockOptions } from "./lock.js";
+import { checkedOptions, Lock, type LockOptions } from "./lock.js";
 import { refusal, type LockInfo, type Message, type Request } from "./message.js";
-import { checked, checkedText, type Resource } from "./resource.js";
+import type { Resource } from "./resource.js";
 import { platformSocket, type Socket, type SocketFactory } from "./socket.js";
 import { Watch } from "./watch.js";
 
@@ -53,6 +54,7 @@ export interface Call {
 /** Connects to a server and begins a session: `ws://HOST:PORT/v2?namespace=NAME`, or `wss://`. */
 export async function connect(address: string, options: Options = {}): Promise<Client> {
   checkAddress(address);
+  checkOptions(options);
   const client = new Client(address, options);
   await client.start();
   return client;
@@ -70,6 +72,7 @@ export class Client {
   #socket?: Socket;
   #session?: { id: string; secret: string };
   #epoch?: string; // of the server's run
+  #bounds: Bounds = {};
   #ttl = 0;
   #event = 0;
   #arrived = 0; // the highest id that the server has answered
@@ -154,20 +157,19 @@ export class Client {
     return this.#acquire(resources, { ...options, wait: 0 });
   }
 
-  #acquire(resources: Resource | Resource[], options: LockOptions): Promise<Lock> {
-    const list = Array.isArray(resources) ? resources : [resources];
+  async #acquire(resources: Resource | Resource[], options: LockOptions): Promise<Lock> {
+    const list = Array.from(Array.isArray(resources) ? resources : [resources], checkedResource);
     if (list.length === 0) throw new TypeError('a lock needs at least one resource, such as write("orders")');
-    list.forEach(checkedResource);
-    if (options.note !== undefined) checkedText(options.note, "the note");
+    const lock = new Lock(this, list, checkedOptions(options));
     const refused = this.#ready();
-    if (refused) return Promise.reject(refused);
-    if (options.signal?.aborted) return Promise.reject(options.signal.reason);
-    return new Lock(this, list, options).acquire();
+    if (refused) throw refused;
+    options.signal?.throwIfAborted();
+    return lock.acquire();
   }
 
   /** Lists who holds and who waits at a path, below it, and above it where that covers it. */
   async inspect(path: readonly string[], options: { limit?: number; after?: string } = {}): Promise<{ locks: LockInfo[]; next?: string }> {
-    const answer = await this.ask({ op: "inspect", path: checked(path), ...options });
+    const answer = await this.ask({ op: "inspect", path: checked(path), ...checkedPage(options) });
     return { locks: answer.locks ?? [], ...(answer.next && { next: answer.next }) };
   }
 
@@ -235,8 +237,18 @@ export class Client {
   begin(request: Request, answered: Call["answered"] = () => {}, failed: Call["failed"] = () => {}): Call {
     request.id = ++this.#lastID;
     const call: Call = { request, answered, failed };
-    this.#calls.push(call);
-    if (this.#socket) this.#send(call);
+    if (!this.#socket) {
+      this.#calls.push(call); // to be measured by the server that comes
+      return call;
+    }
+    const text = JSON.stringify(request);
+    const refused = excess(request, text, this.#bounds);
+    if (refused) {
+      failed(refused);
+    } else {
+      this.#calls.push(call);
+      this.#send(call, text);
+    }
     return call;
   }
 
@@ -265,17 +277,17 @@ export class Client {
     });
   }
 
-  #send(call: Call): void {
+  #send(call: Call, text = JSON.stringify(call.request)): void {
     call.sent = this.#said = clock();
     call.tried = true;
-    this.#socket!.send(JSON.stringify(call.request));
+    this.#socket!.send(text);
   }
 
   /** Makes a connection and begins the session over it, or takes it up again. */
   async #connect(signal?: AbortSignal): Promise<void> {
     const factory = this.options.socket ?? platformSocket;
     const fresh = await this.options.authorize?.();
-    const credentials = { ...this.options.credentials, ...fresh?.credentials };
+    const credentials = checkedCredentials({ ...this.options.credentials, ...fresh?.credentials });
     const socket = await factory(this.address, subprotocol, { ...this.options.headers, ...fresh?.headers });
     let sent = 0;
     await new Promise<void>((resolve, reject) => {
@@ -352,6 +364,8 @@ export class Client {
     };
     socket.onmessage = (event) => this.#message(socket, event.data);
     this.#socket = socket;
+    this.#bounds = { bytes: m.message_bytes, values: m.message_values };
+    this.#sortOut();
     for (const call of this.#calls) this.#send(call);
     if (!resumed) {
       this.#event = m.event ?? 0;
@@ -362,6 +376,18 @@ export class Client {
       this.#reconcile(new Map(this.locks), m); // all that has ended is known to have
     }
     this.tend();
+  }
+
+  /**
+   * Refuses requests that wait to be sent and are too much for the server that there is now. One that was sent before is
+   * sent again, as the server may have granted it.
+   */
+  #sortOut(): void {
+    this.#calls = this.#calls.filter((call) => {
+      const refused = call.tried ? undefined : excess(call.request, JSON.stringify(call.request), this.#bounds);
+      if (refused) call.failed(refused);
+      return !refused;
+    });
   }
 
   /** Takes up that the server doesn't know the session any more. */
@@ -608,17 +634,6 @@ export class Client {
     }
     return risky ? Infinity : at;
   }
-}
-
-/** Refuses what the server would end the connection for. */
-function checkedResource({ type, path, limit, weight }: Resource, k: number): void {
-  const permit = type === "permit";
-  if (!permit && type !== "read" && type !== "write") throw new TypeError(`resource ${k}: its type must be read, write or permit, but is "${type}"`);
-  const whole = (n: unknown) => n === undefined || (Number.isInteger(n) && (n as number) > 0 && (n as number) < 2 ** 32);
-  if (permit ? limit === undefined || !whole(limit) || !whole(weight) : limit !== undefined || weight !== undefined) {
-    throw new TypeError(`resource ${k}: permits, and nothing else, have a limit, and perhaps a weight, which are whole numbers from 1`);
-  }
-  checked(path);
 }
 
 /** How a connection was closed. */

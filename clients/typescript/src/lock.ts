@@ -1,4 +1,5 @@
 import type { Call, Client } from "./client.js";
+import { checkedParty, checkedText, milliseconds, span } from "./check.js";
 import { clock } from "./clock.js";
 import { LostError, ReleasedError, UnavailableError } from "./errors.js";
 import { refusal, type LockInfo, type Message } from "./message.js";
@@ -8,11 +9,11 @@ export interface LockOptions {
   /** Gives up waiting. */
   signal?: AbortSignal;
   /**
-   * How long to wait, in milliseconds; for ever if absent. The server counts it; without a connection it is counted
+   * How long to wait, in milliseconds; for ever if absent, or Infinity; not at all if 0 or less. The server counts it; without a connection it is counted
    * here, as a second at least, and ends with an OfflineError.
    */
   wait?: number;
-  /** How long the lock lasts from its grant, or the last `renew`, in milliseconds; as long as the session if absent. */
+  /** How long the lock lasts from its grant, or the last `renew`, in milliseconds, above 0; as long as the session if absent, or Infinity. */
   lease?: number;
   /** Shown to people who look at the lock, or wait for it. */
   note?: string;
@@ -20,6 +21,12 @@ export interface LockOptions {
   leave?: boolean;
   /** Whose the lock is, where deadlocks are looked for; nobody else's if absent. */
   party?: Party;
+}
+
+/** Options as they are sent: with whole milliseconds, and none where there is no end. */
+export function checkedOptions({ signal, wait, lease, note, leave, party }: LockOptions): LockOptions {
+  if (note !== undefined) checkedText(note, "the note");
+  return { signal, wait: milliseconds(wait, "wait"), lease: span(lease, "lease"), note, leave: Boolean(leave), party: checkedParty(party) };
 }
 
 const ends = new Set(["released", "canceled", "expired", "revoked"]);
@@ -150,7 +157,7 @@ export class Lock {
         op: "lock",
         resources: this.resources,
         ...(left !== undefined && { wait_ms: left }),
-        ...(lease !== undefined && { lease_ms: Math.ceil(lease) }),
+        ...(lease !== undefined && { lease_ms: lease }),
         ...(note !== undefined && { note }),
         ...(leave && { leave }),
         party: this.#party.number,
@@ -160,7 +167,7 @@ export class Lock {
     );
     this.id = call.request.id!;
     this.#asked = call;
-    this.client.pending.add(this);
+    if (this.waiting) this.client.pending.add(this); // or it was refused at once
   }
 
   #answered(m: Message, call: Call): void {
@@ -327,13 +334,14 @@ export class Lock {
    * downgraded again; one that had writes, too, keeps what it has got, so as not to lose those.
    */
   async upgrade(options: { wait?: number; signal?: AbortSignal } = {}): Promise<void> {
-    const { wait, signal } = options;
+    const signal = options.signal;
+    const wait = milliseconds(options.wait, "wait");
     signal?.throwIfAborted();
     if (!this.held) throw this.signal.reason;
     const before = this.#token;
     const turn = later();
     let id = 0;
-    const answer = this.#ask({ op: "upgrade", ...(wait !== undefined && { wait_ms: Math.ceil(wait) }) }, (m, call) => {
+    const answer = this.#ask({ op: "upgrade", ...(wait !== undefined && { wait_ms: wait }) }, (m, call) => {
       if (this.#state !== "held") return;
       if (m.state === "upgrading" || m.state === "upgraded") this.#upgrade = turn;
       else turn.reject(new UnavailableError([], "upgrade_timeout"));

@@ -42,6 +42,8 @@ export interface Message {
   durable?: boolean;
   last_id?: number;
   first_event?: number;
+  message_bytes?: number;
+  message_values?: number;
   lock?: number;
   n?: number;
   state?: string;

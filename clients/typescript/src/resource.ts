@@ -1,3 +1,5 @@
+import { checked } from "./check.js";
+
 /** A path and how it is wanted. A path stands for its whole subtree; the empty one is the namespace. */
 export interface Resource {
   readonly type: "read" | "write" | "permit";
@@ -33,17 +35,4 @@ let parties = 0;
  */
 export class Party {
   /** @internal */ readonly number = ++parties;
-}
-
-/** Refuses what can't be sent. Everything else is the server's to judge. */
-export function checked(path: readonly string[]): readonly string[] {
-  path.forEach((segment, k) => checkedText(segment, `segment ${k} of the path`));
-  return path;
-}
-
-export function checkedText(text: string, what: string): string {
-  if (typeof text !== "string") throw new TypeError(`${what} is no string`);
-  if (text.includes("\0")) throw new TypeError(`${what} holds a NUL`);
-  if (!text.isWellFormed()) throw new TypeError(`${what} holds half of a surrogate pair`);
-  return text;
 }

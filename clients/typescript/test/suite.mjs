@@ -26,13 +26,20 @@ function cuttable(factory) {
   const sockets = new Set();
   let refusing = false;
   let denying = false;
+  let hiding = false;
+  let made = 0;
   return {
+    made: () => made,
+    hideBounds(on) {
+      hiding = on;
+    },
     async socket(...args) {
       if (denying) return denies();
       if (refusing) throw new Error("refused");
       const socket = await factory(...args);
+      made++;
       sockets.add(socket);
-      return socket;
+      return hiding ? withoutBounds(socket) : socket;
     },
     cut() {
       for (const socket of sockets) socket.close();
@@ -45,6 +52,15 @@ function cuttable(factory) {
       denying = on;
     },
   };
+}
+
+/** Stands for a server that doesn't say how large messages may be. */
+function withoutBounds(socket) {
+  const set = (name) => Object.getOwnPropertyDescriptor(Object.getPrototypeOf(socket), name).set.bind(socket);
+  Object.defineProperty(socket, "onmessage", {
+    set: (listener) => set("onmessage")(listener && ((event) => listener({ data: String(event.data).replace(/,"message_(bytes|values)":[0-9]+/g, "") }))),
+  });
+  return socket;
 }
 
 /** Stands for a server whose plugin lets nobody in. */
@@ -327,15 +343,77 @@ export const cases = {
     await other.release();
   },
 
-  async "a request that ends its connection isn't sent for ever"({ lib, connect }) {
+  async "a request that ends its connection isn't sent for ever"({ lib, connect, wire }) {
     const a = await connect({ backoff: { min: 1, max: 10 } });
     const held = await a.lock(lib.write("x"));
+    wire.hideBounds(true); // as of a server that hasn't said them, or has just got others
+    wire.cut();
+    await a.inspect([]); // over the next connection
     const long = await assert.fails(a.lock(lib.write("y"), { note: "n".repeat(70_000) }), lib.RefusedError);
     assert.equal(long.code, "limit", "code");
     const deep = await assert.fails(a.lock(lib.write(...Array(8200).fill(""))), lib.RefusedError);
     assert.equal(deep.code, "malformed", "code");
     assert.ok(held.held, "a lock that is still held");
     await held.release();
+  },
+
+  async "a bad argument harms nobody else"({ lib, connect, wire }) {
+    const stranger = await connect();
+    const has = await stranger.lock(lib.write("busy"));
+    const a = await connect();
+    const held = await a.lock(lib.write("mine"));
+    const watch = await a.watch(["seen"]);
+    const waiting = a.lock(lib.write("busy"), { leave: true });
+    const connections = wire.made();
+    const x = lib.write("x");
+    const long = "n".repeat(70_000);
+    const upgradable = await a.lock(lib.read("up"));
+    const bad = { // and a part of what is said of each
+      "wait must be": [
+        ...[NaN, 1e300, "5", 5n, null, {}].map((wait) => () => a.lock(x, { wait })),
+        ...[NaN, 1e300, "5"].map((wait) => () => upgradable.upgrade({ wait })),
+      ],
+      "lease must be": [NaN, -Infinity, -1, 0, 1e300, "5", 5n, null].map((lease) => () => a.lock(x, { lease })),
+      "the note": ["\ud800", "a\0", 5, null].map((note) => () => a.lock(x, { note })),
+      "party must be": [5, {}, { number: "x" }, null].map((party) => () => a.lock(x, { party })),
+      "at least one resource": [() => a.lock([])],
+      "resource 0: its type": [() => a.lock({ type: "rite", path: [] }), () => a.lock({ path: [] })],
+      "resource 0: the path must be": [undefined, null, "ab", { length: 1 }].map((path) => () => a.lock({ type: "read", path })),
+      "resource 1: segment 0 of the path": [undefined, 5, "\udc00", "\0"].map((segment) => () => a.lock([x, { type: "read", path: [segment] }])),
+      "resource 0: segment 0 of the path is no string": [() => a.lock({ type: "read", path: Array(1) })],
+      "resource 0 must be made by": [null, undefined, "x", 5].map((resource) => () => a.lock(resource)),
+      "resource 0: permits": [0, -1, 1.5, NaN, 2 ** 32, "2", undefined].map((limit) => () => a.lock({ type: "permit", path: [], limit })),
+      "limit must be": [-5, 0, 1.5, NaN, Infinity, 1e300, "5", null].map((limit) => () => a.inspect([], { limit })),
+      "after must be": ["abc", "", "-1", "01", "1e3", 5, null].map((after) => () => a.inspect([], { after })),
+      "the path": [() => a.inspect("ab"), () => a.inspect(["\ud800"]), () => a.watch(), () => a.watch(["a\0"])],
+      "limits.note_bytes": [() => a.lock(x, { note: "n".repeat(257) })],
+      "limits.message_bytes": [() => a.lock(x, { note: long }), () => a.lock(lib.write(long)), () => a.inspect([long]), () => a.watch(["é".repeat(40_000)])],
+      "limits.message_values": [() => a.lock(Array(2100).fill(x)), () => a.lock(lib.write(...Array(8200).fill(""))), () => a.watch(Array(8200).fill(""))],
+    };
+    for (const [says, calls] of Object.entries(bad)) {
+      for (const call of calls) {
+        const error = await assert.fails(call(), Error);
+        assert.ok(error instanceof TypeError || error instanceof lib.RefusedError, `an error of ours: ${error}`);
+        assert.ok(error.message.includes(says), `${says} in: ${error.message}`);
+      }
+    }
+    await (await a.lock([{ ...x, more: { nested: [] } }], { wait: Infinity, lease: Infinity, leave: "yes", surplus: 1 })).release();
+    await (await a.lock(x, { wait: -1, lease: 0.5 + 20_000 })).release();
+    await a.inspect([], { limit: 3, op: "release", path: 5 });
+    await upgradable.upgrade({ wait: Infinity });
+    await upgradable.release();
+    await held.release();
+    await has.release();
+    await (await waiting).release();
+    const seen = await stranger.lock(lib.write("seen"));
+    for await (const change of watch) {
+      assert.equal(change.lock.token, String(seen.token), "token");
+      break;
+    }
+    assert.equal(wire.made(), connections, "connections");
+    for (const options of [{ ttl: NaN }, { ttl: -1 }, { ttl: Infinity }, { margin: -1 }, { name: "\ud800" }, { backoff: { min: NaN, max: 1 } }, { credentials: { token: "\ud800" } }]) {
+      await assert.fails(connect(options), TypeError);
+    }
   },
 
   async "the signal for connecting does nothing afterwards"({ lib, connect }) {
