@@ -324,14 +324,14 @@ func (s *Server) obstacles(ns *namespace, l *LockInfo, room *int) {
 // AdminEnd ends a session, named by its id or a beginning of it that no other has. Its client is told why.
 func (s *Server) AdminEnd(name, id, why string) (info session.Info, err error) {
 	err = s.visit(name, func(ns *namespace) error {
-		sess, err := s.sessionOf(ns, id)
+		conn, err := s.sessionOf(ns, id)
 		if err != nil {
 			return err
 		}
 		var fx session.Effects
 		ns.mu.Lock()
-		info = ns.space.Info(s.now(), sess)
-		ended := ns.space.End(s.now(), sess, why, &fx)
+		info = ns.space.Info(s.now(), conn)
+		ended := ns.space.End(s.now(), conn, why, &fx)
 		s.finish(ns, &fx)
 		if !ended {
 			return ErrNoSession
@@ -395,13 +395,13 @@ func (s *Server) AdminRelease(name, id string, lock uint64, why string) (info Lo
 
 // ofSession finds a lock of a session.
 func (s *Server) ofSession(ns *namespace, id string, lock uint64) (engine.Handle, error) {
-	sess, err := s.sessionOf(ns, id)
+	conn, err := s.sessionOf(ns, id)
 	if err != nil {
 		return 0, err
 	}
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
-	h, ok := ns.space.Handle(sess, lock)
+	h, ok := ns.space.Handle(conn, lock)
 	if !ok {
 		return 0, ErrNoLock
 	}
@@ -494,11 +494,11 @@ func revoked(why string) *refusal {
 }
 
 // bereave takes up that an administrator has taken a connection's lock. nil: nobody has.
-func (w *worker) bereave(sess *connection) error {
-	why, ok := sess.ns.taken(sess.lock)
+func (w *worker) bereave(conn *connection) error {
+	why, ok := conn.ns.taken(conn.lock)
 	if !ok {
 		return nil
 	}
-	sess.forget()
+	conn.forget()
 	return revoked(why)
 }

@@ -12,15 +12,15 @@ import (
 // shown are those in the way of a client whose paths it may inspect, if there are plugins to say so. The list is
 // changed in place. It is empty while a request is still to be done: plugins may be asked nothing then, as
 // they hold its paths. The server's own lock is no secret: everybody waits for it.
-func (w *worker) shown(sess *connection, list []wire.V2Blocker) []wire.V2Blocker {
+func (w *worker) shown(conn *connection, list []wire.V2Blocker) []wire.V2Blocker {
 	switch {
 	case len(list) == 0 || !w.judges():
 		return list
-	case sess.client == nil || w.effects.Undone:
+	case conn.client == nil || w.effects.Undone:
 		return list[:0]
 	}
 	own := slices.ContainsFunc(list, func(b wire.V2Blocker) bool { return b.House })
-	if !own && w.mayInspect(sess, list) {
+	if !own && w.mayInspect(conn, list) {
 		return list
 	}
 	kept, may := list[:0], false
@@ -31,7 +31,7 @@ func (w *worker) shown(sess *connection, list []wire.V2Blocker) []wire.V2Blocker
 			continue
 		}
 		if last == nil || !equalPaths(list[i].Path, last) {
-			may, last = len(list) > 1 && w.mayInspect(sess, list[i:i+1]), list[i].Path
+			may, last = len(list) > 1 && w.mayInspect(conn, list[i:i+1]), list[i].Path
 		}
 		if may {
 			kept = append(kept, list[i])
@@ -43,12 +43,12 @@ func (w *worker) shown(sess *connection, list []wire.V2Blocker) []wire.V2Blocker
 func equalPaths(a, b [][]byte) bool { return slices.EqualFunc(a, b, bytes.Equal) }
 
 // mayInspect has plugins judge whether a client may inspect what is in its way: all of that.
-func (w *worker) mayInspect(sess *connection, list []wire.V2Blocker) bool {
+func (w *worker) mayInspect(conn *connection, list []wire.V2Blocker) bool {
 	w.resources = w.resources[:0]
 	for i := range list {
 		w.resources = append(w.resources, engine.Resource{Mode: engine.Read, Path: list[i].Path})
 	}
-	if v := w.ask(sess, host.Inspect); v.Outcome != host.Allowed {
+	if v := w.ask(conn, host.Inspect); v.Outcome != host.Allowed {
 		return false
 	}
 	for i := range list {

@@ -90,15 +90,15 @@ func TestNothingIsAskedWhileARequestIsStillToBeDone(t *testing.T) {
 	n := j.serve(testSettings())
 	c := n.connectV2(t)
 	c.greet(t, helloV2)
-	sess := c.w.connection(c)
+	conn := c.w.connection(c)
 	list := []wire.V2Blocker{{Session: []byte("s"), Path: [][]byte{[]byte("a")}}}
-	require.Len(t, c.w.shown(sess, list), 1)
+	require.Len(t, c.w.shown(conn, list), 1)
 	require.Equal(t, 1, j.requests)
 	c.w.effects.Undone = true
-	require.Empty(t, c.w.shown(sess, list))
+	require.Empty(t, c.w.shown(conn, list))
 	require.Equal(t, 1, j.requests)
-	c.w.effects.Undone, sess.client = false, nil
-	require.Empty(t, c.w.shown(sess, list), "nobody knows who this is")
+	c.w.effects.Undone, conn.client = false, nil
+	require.Empty(t, c.w.shown(conn, list), "nobody knows who this is")
 	require.Equal(t, 1, j.requests)
 }
 

@@ -134,7 +134,7 @@ func TestClientThatFindsNoRoomLeavesNoTimeBehind(t *testing.T) {
 	_, refused := n.connect("namespace=n")
 	require.Equal(t, 503, refused.Status)
 	require.Zero(t, n.s.expiries.count())
-	require.Zero(t, n.s.sessions.live)
+	require.Zero(t, n.s.connections.live)
 }
 
 // Whatever becomes of the plugins and the settings: what a client was given at connect holds.

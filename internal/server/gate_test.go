@@ -50,7 +50,7 @@ func TestOneOutcomeLetsClientsIn(t *testing.T) {
 		}
 		require.NotNil(t, refused, "%+v", v)
 		require.GreaterOrEqual(t, refused.Status, 400)
-		require.Zero(t, n.s.sessions.live)
+		require.Zero(t, n.s.connections.live)
 		require.Zero(t, n.s.spaces.count())
 		require.Zero(t, n.s.expiries.count())
 	})
@@ -212,8 +212,8 @@ var ways = []way{
 	{"w.enter", "hello", "w.identify"},
 	{"w.park", "enter", ""},
 	{"w.enter", "unpark", ""}, // what was parked
-	{"sessions.take", "Open", "w.authenticate"},
-	{"sessions.take", "openV2", ""}, // nothing can be done without a session, which begins with a hello
+	{"connections.take", "Open", "w.authenticate"},
+	{"connections.take", "openV2", ""}, // nothing can be done without a session, which begins with a hello
 }
 
 // TestNoWayGoesAroundPlugins reads the source. Whoever adds a way finds it here.

@@ -90,11 +90,11 @@ func (s *Server) refuse(v *host.Verdict) *wsnet.Refusal {
 
 // authorize has the plugins judge the worker's resources, and replaces their paths by what they mean.
 // The new ones are good until the judge's next call.
-func (w *worker) authorize(sess *connection) error {
-	if sess.client == nil {
+func (w *worker) authorize(conn *connection) error {
+	if conn.client == nil {
 		return errOlder
 	}
-	if v := w.ask(sess, host.Lock); v.Outcome != host.Allowed {
+	if v := w.ask(conn, host.Lock); v.Outcome != host.Allowed {
 		return w.s.deny(&v)
 	}
 	return nil
@@ -102,12 +102,12 @@ func (w *worker) authorize(sess *connection) error {
 
 // ask puts a question about the worker's resources to the plugins, and replaces their paths by what they mean
 // if the answer is that they are allowed.
-func (w *worker) ask(sess *connection, op host.Operation) host.Verdict {
+func (w *worker) ask(conn *connection, op host.Operation) host.Verdict {
 	q := &w.question
 	*q = host.Request{
-		Namespace: sess.ns.name,
-		Identity:  &sess.client.identity,
-		Remote:    sess.client.remote,
+		Namespace: conn.ns.name,
+		Identity:  &conn.client.identity,
+		Remote:    conn.client.remote,
 		Operation: op,
 		Resources: q.Resources[:0],
 	}
@@ -219,10 +219,10 @@ func (s *Server) forgetTime(who *client) {
 }
 
 // expire ends a connection whose client's authentication has come to its end.
-func (w *worker) expire(c wsnet.Conn, sess *connection) {
-	if sess.client.expiry == nil {
+func (w *worker) expire(c wsnet.Conn, conn *connection) {
+	if conn.client.expiry == nil {
 		return // closing already
 	}
 	w.s.judged.expired.Add(1)
-	w.fail(c, sess, errExpired)
+	w.fail(c, conn, errExpired)
 }

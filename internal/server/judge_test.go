@@ -45,7 +45,7 @@ func TestClientThatPluginsDoNotLetInGetsItsAnswerAndLeavesNothing(t *testing.T) 
 		require.Equal(t, tt.body, refused.Body)
 		require.Equal(t, tt.status == 401, refused.Challenge != "", "a 401 has a challenge, and nothing else")
 		require.Zero(t, n.s.spaces.count())
-		require.Zero(t, n.s.sessions.live)
+		require.Zero(t, n.s.connections.live)
 		require.Zero(t, n.s.open.Load())
 		require.Zero(t, n.s.expiries.count())
 	}

@@ -57,13 +57,13 @@ func (u *uncovered) Error() string {
 var errUncovered = &refusal{codeTryLater, "the server cannot note on its disk how long this session may live, as it must before it begins one; try again later"}
 
 // park has a hello wait until its session is covered, unless it is known that this will take long.
-func (w *worker) park(c wsnet.Conn, sess *connection, h *wire.V2Greeting, span time.Duration) {
+func (w *worker) park(c wsnet.Conn, conn *connection, h *wire.V2Greeting, span time.Duration) {
 	w.s.parked.Store(true)
 	if w.s.fence.Err() != nil {
-		w.failUncovered(c, sess)
+		w.failUncovered(c, conn)
 		return
 	}
-	sess.v2.parked = &parked{hello: wire.V2Greeting{Name: append([]byte(nil), h.Name...), TTLMS: h.TTLMS}}
+	conn.v2.parked = &parked{hello: wire.V2Greeting{Name: append([]byte(nil), h.Name...), TTLMS: h.TTLMS}}
 	w.s.lobby.enter(c.ID()) // before anything can be told
 	w.s.fence.Cover(span)
 }
@@ -165,8 +165,8 @@ func (s *Server) relax() {
 	}
 }
 
-func (w *worker) failUncovered(c wsnet.Conn, sess *connection) {
-	w.failV2(c, sess, &wire.V2Message{Error: wire.V2TryLater, Message: []byte(errUncovered.text)}, errUncovered.code)
+func (w *worker) failUncovered(c wsnet.Conn, conn *connection) {
+	w.failV2(c, conn, &wire.V2Message{Error: wire.V2TryLater, Message: []byte(errUncovered.text)}, errUncovered.code)
 }
 
 // messageBytes is the most that a message may have.
@@ -175,28 +175,28 @@ func (s *Server) messageBytes() int {
 }
 
 // wait keeps a message for when the hello before it has been answered.
-func (w *worker) wait(c wsnet.Conn, sess *connection, msg []byte) {
+func (w *worker) wait(c wsnet.Conn, conn *connection, msg []byte) {
 	most := w.s.messageBytes()
-	if !sess.v2.parked.add(msg, most) {
-		w.malformed(c, sess, fmt.Errorf("op: more than %d bytes have come behind the hello before it was answered (limits.message_bytes): wait for the welcome", most))
+	if !conn.v2.parked.add(msg, most) {
+		w.malformed(c, conn, fmt.Errorf("op: more than %d bytes have come behind the hello before it was answered (limits.message_bytes): wait for the welcome", most))
 	}
 }
 
 // unpark goes on with a hello that was parked, and with what came behind it.
-func (w *worker) unpark(c wsnet.Conn, sess *connection) {
-	p := sess.v2.parked
-	sess.v2.parked = nil
+func (w *worker) unpark(c wsnet.Conn, conn *connection) {
+	p := conn.v2.parked
+	conn.v2.parked = nil
 	w.s.lobby.leave(c.ID())
 	if w.s.stage.Load() != serving {
-		w.lookV2(c, sess)
+		w.lookV2(c, conn)
 		return
 	}
-	w.enter(c, sess, &p.hello)
-	for !sess.v2.closing {
+	w.enter(c, conn, &p.hello)
+	for !conn.v2.closing {
 		msg, ok := p.next()
 		if !ok {
 			return
 		}
-		w.messageV2(c, sess, msg)
+		w.messageV2(c, conn, msg)
 	}
 }

@@ -84,8 +84,8 @@ type Server struct {
 	plugins  func() []host.Stats
 	judged   judgements
 
-	sessions slab[connection]
-	spaces   registry
+	connections slab[connection]
+	spaces      registry
 
 	abandoned *abandoned
 	expiries  *schedule[wsnet.ConnID] // connections whose authentication ends
@@ -103,8 +103,8 @@ type Server struct {
 	stopOnce  sync.Once
 	work      sync.WaitGroup // goroutines of the server
 
-	open    atomic.Int64  // sessions
-	emptied chan struct{} // holds one: there was no session left, once
+	open    atomic.Int64  // connections
+	emptied chan struct{} // holds one: there was no connection left, once
 }
 
 // transport is what the server needs of wsnet.Server; its tests bring another.

@@ -231,11 +231,11 @@ func TestAGrantWaitsForAReservedID(t *testing.T) {
 
 // upgradeLock turns what a client reads into writes. Protocol v1 has no word for that.
 func upgradeLock(t *testing.T, n *fakeNet, c *fakeConn) {
-	sess, fx := c.w.connection(c), session.Effects{}
-	sess.ns.mu.Lock()
-	require.True(t, n.s.mayDraw(sess.ns))
-	changed, err := sess.ns.engine.Upgrade(sess.lock)
-	n.s.finish(sess.ns, &fx)
+	conn, fx := c.w.connection(c), session.Effects{}
+	conn.ns.mu.Lock()
+	require.True(t, n.s.mayDraw(conn.ns))
+	changed, err := conn.ns.engine.Upgrade(conn.lock)
+	n.s.finish(conn.ns, &fx)
 	require.NoError(t, err)
 	require.False(t, changed.Pending)
 }

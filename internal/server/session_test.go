@@ -396,7 +396,7 @@ func (p *play) finish() {
 		c.conn.drop()
 	}
 	p.n.s.abandoned.handOver(tomorrow)
-	if p.n.s.spaces.count() != 0 || p.n.s.sessions.live != 0 || p.n.s.open.Load() != 0 || p.n.s.memory.Load() != 0 || len(p.n.s.abandoned.counts) != 0 || p.n.s.expiries.count() != 0 {
+	if p.n.s.spaces.count() != 0 || p.n.s.connections.live != 0 || p.n.s.open.Load() != 0 || p.n.s.memory.Load() != 0 || len(p.n.s.abandoned.counts) != 0 || p.n.s.expiries.count() != 0 {
 		p.t.Fatalf("script %v: something is left behind", p.script)
 	}
 	if p.n.s.spaces.floor != p.lastID {

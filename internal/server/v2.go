@@ -53,20 +53,20 @@ func (w *worker) openV2(c wsnet.Conn, r *wsnet.Request, set *Settings) *wsnet.Re
 	case len(r.Protocols) > 0:
 		return &wsnet.Refusal{Status: 400, Body: fmt.Sprintf("the subprotocol here is %q, but %q is asked for", subprotocolV2, r.Protocols)}
 	}
-	i, sess, ok := w.s.sessions.take()
+	i, conn, ok := w.s.connections.take()
 	if !ok {
-		return &wsnet.Refusal{Status: 503, Body: "the server has as many connections as it may have"}
+		return &wsnet.Refusal{Status: 503, Body: tooManyConnections}
 	}
 	ns, err := w.s.spaces.join(p.namespace)
 	if err != nil {
-		w.s.sessions.give(i)
+		w.s.connections.give(i)
 		return &wsnet.Refusal{Status: 503, Body: err.Error()}
 	}
 	a := &attachment{id: uint64(c.ID()), remote: r.Remote}
 	if w.judges() {
 		a.connect = connectOf(r, &p)
 	}
-	*sess = connection{ns: ns, from: originOf(r.Remote.Addr()), v2: a}
+	*conn = connection{ns: ns, from: originOf(r.Remote.Addr()), v2: a}
 	a.greeting = w.s.greetings.add(time.Now().Add(set.Net.HandshakeTimeout), c.ID())
 	c.SetUser(uint64(i))
 	w.s.opened()
@@ -77,28 +77,28 @@ func (w *worker) openV2(c wsnet.Conn, r *wsnet.Request, set *Settings) *wsnet.Re
 }
 
 // messageV2 takes one message of a v2 client.
-func (w *worker) messageV2(c wsnet.Conn, sess *connection, msg []byte) {
-	a := sess.v2
+func (w *worker) messageV2(c wsnet.Conn, conn *connection, msg []byte) {
+	a := conn.v2
 	switch {
 	case a.closing:
 		return
 	case a.parked != nil:
-		w.wait(c, sess, msg)
+		w.wait(c, conn, msg)
 		return
 	}
 	w.parser2.Values = w.s.settings.Load().MessageValues
 	r, err := w.parser2.Parse(msg)
 	switch {
 	case err != nil:
-		w.malformed(c, sess, err)
+		w.malformed(c, conn, err)
 	case r.Op == wire.V2Hello && a.session == nil:
-		w.hello(c, sess, r.Hello)
+		w.hello(c, conn, r.Hello)
 	case r.Op == wire.V2Hello:
-		w.malformed(c, sess, errSecondHello)
+		w.malformed(c, conn, errSecondHello)
 	case a.session == nil:
-		w.malformed(c, sess, errNoHello)
+		w.malformed(c, conn, errNoHello)
 	default:
-		w.do(c, sess, &r)
+		w.do(c, conn, &r)
 	}
 }
 
@@ -108,23 +108,23 @@ var (
 )
 
 // malformed ends a connection whose client broke the protocol.
-func (w *worker) malformed(c wsnet.Conn, sess *connection, err error) {
+func (w *worker) malformed(c wsnet.Conn, conn *connection, err error) {
 	w.s.faults.Add(1)
-	w.failV2(c, sess, &wire.V2Message{Error: wire.V2Malformed, Message: []byte(err.Error())}, codeFault)
+	w.failV2(c, conn, &wire.V2Message{Error: wire.V2Malformed, Message: []byte(err.Error())}, codeFault)
 }
 
 // failV2 tells a connection its last word.
-func (w *worker) failV2(c wsnet.Conn, sess *connection, m *wire.V2Message, code uint16) {
+func (w *worker) failV2(c wsnet.Conn, conn *connection, m *wire.V2Message, code uint16) {
 	w.say(c, m)
-	w.closeV2(c, sess, code)
+	w.closeV2(c, conn, code)
 	if w.s.settings.Load().LogClients {
-		w.s.log.Info("client refused", "conn", c.ID(), "namespace", sess.ns.name, "code", m.Error, "error", oneLine(m.Message))
+		w.s.log.Info("client refused", "conn", c.ID(), "namespace", conn.ns.name, "code", m.Error, "error", oneLine(m.Message))
 	}
 }
 
-func (w *worker) closeV2(c wsnet.Conn, sess *connection, code uint16) {
-	sess.v2.closing = true
-	w.hangUp(c, sess, code, "")
+func (w *worker) closeV2(c wsnet.Conn, conn *connection, code uint16) {
+	conn.v2.closing = true
+	w.hangUp(c, conn, code, "")
 }
 
 func (w *worker) say(c wsnet.Conn, m *wire.V2Message) {
@@ -133,48 +133,48 @@ func (w *worker) say(c wsnet.Conn, m *wire.V2Message) {
 }
 
 // hello begins a session or goes on with one, once plugins have said who this is.
-func (w *worker) hello(c wsnet.Conn, sess *connection, h *wire.V2Greeting) {
+func (w *worker) hello(c wsnet.Conn, conn *connection, h *wire.V2Greeting) {
 	if w.s.stage.Load() != serving && !h.Resume {
-		w.failV2(c, sess, &wire.V2Message{Error: wire.V2GoingDown, Message: []byte(errGoingDown.Error())}, codeGoingAway)
+		w.failV2(c, conn, &wire.V2Message{Error: wire.V2GoingDown, Message: []byte(errGoingDown.Error())}, codeGoingAway)
 		return
 	}
-	if w.identify(c, sess, h) {
-		w.enter(c, sess, h)
+	if w.identify(c, conn, h) {
+		w.enter(c, conn, h)
 	}
 }
 
 // enter begins a session or goes on with one for a client that was let in.
-func (w *worker) enter(c wsnet.Conn, sess *connection, h *wire.V2Greeting) {
+func (w *worker) enter(c wsnet.Conn, conn *connection, h *wire.V2Greeting) {
 	var err error
 	if h.Resume {
-		err = w.resume(c, sess, h)
+		err = w.resume(c, conn, h)
 	} else {
-		err = w.begin(c, sess, h)
+		err = w.begin(c, conn, h)
 	}
 	switch {
 	case err == nil:
-		w.s.greetings.remove(sess.v2.greeting)
-		w.welcome(c, sess)
+		w.s.greetings.remove(conn.v2.greeting)
+		w.welcome(c, conn)
 		return
 	case errors.Is(err, session.ErrPrincipal):
-		w.failV2(c, sess, &wire.V2Message{Error: wire.V2NotAllowed, Message: []byte(err.Error())}, codeDenied)
+		w.failV2(c, conn, &wire.V2Message{Error: wire.V2NotAllowed, Message: []byte(err.Error())}, codeDenied)
 		return
 	}
 	if u, waits := errors.AsType[*uncovered](err); waits {
-		w.park(c, sess, h, u.span)
+		w.park(c, conn, h, u.span)
 		return
 	}
 	no, ours := errors.AsType[*refusal](err)
 	if ours {
-		w.failV2(c, sess, &wire.V2Message{Error: wire.V2TryLater, Message: []byte(no.text)}, no.code)
+		w.failV2(c, conn, &wire.V2Message{Error: wire.V2TryLater, Message: []byte(no.text)}, no.code)
 		return
 	}
 	m := &wire.V2Message{Error: wire.V2NoSession, Message: []byte(err.Error()), Epoch: w.s.epoch}
 	if !h.Resume {
 		m.Error, m.Epoch = wire.V2Limit, nil
 	}
-	if sess.v2.tries++; sess.v2.tries == greetingsMax {
-		w.failV2(c, sess, m, codeFault)
+	if conn.v2.tries++; conn.v2.tries == greetingsMax {
+		w.failV2(c, conn, m, codeFault)
 		return
 	}
 	w.say(c, m)
@@ -186,7 +186,7 @@ var (
 		"also those that have no connection at the moment; end some with bye, or try again later"}
 )
 
-func (w *worker) begin(c wsnet.Conn, sess *connection, h *wire.V2Greeting) error {
+func (w *worker) begin(c wsnet.Conn, conn *connection, h *wire.V2Greeting) error {
 	set := w.s.settings.Load()
 	if w.s.memory.Load() >= set.MemoryBytes {
 		return errNoMemory
@@ -194,11 +194,11 @@ func (w *worker) begin(c wsnet.Conn, sess *connection, h *wire.V2Greeting) error
 	if w.s.living.Load() >= int64(set.SessionsMax) {
 		return errSessions
 	}
-	if n := w.s.homes.add(sess.from, 1); set.SessionsFrom > 0 && n > set.SessionsFrom {
-		w.s.homes.add(sess.from, -1)
+	if n := w.s.homes.add(conn.from, 1); set.SessionsFrom > 0 && n > set.SessionsFrom {
+		w.s.homes.add(conn.from, -1)
 		return errSessionsFrom
 	}
-	ns := sess.ns
+	ns := conn.ns
 	ns.mu.Lock()
 	w.s.spaceOf(ns)
 	ttl := ns.space.Granted(h.TTLMS)
@@ -209,26 +209,26 @@ func (w *worker) begin(c wsnet.Conn, sess *connection, h *wire.V2Greeting) error
 		ns.mu.Unlock()
 		err = &uncovered{span}
 	} else {
-		sess.v2.session, err = ns.space.Open(w.s.now(), uint64(c.ID()), session.Hello{
-			ID: randomText(), Secret: []byte(randomText()), Principal: principalOf(sess), Remote: sess.v2.remote,
-			Name: h.Name, TTL: h.TTLMS, Home: uint64(sess.from), Span: int64(span),
+		conn.v2.session, err = ns.space.Open(w.s.now(), uint64(c.ID()), session.Hello{
+			ID: randomText(), Secret: []byte(randomText()), Principal: principalOf(conn), Remote: conn.v2.remote,
+			Name: h.Name, TTL: h.TTLMS, Home: uint64(conn.from), Span: int64(span),
 		}, &w.effects)
 		w.s.finish(ns, &w.effects)
 	}
 	if err != nil {
-		w.s.homes.add(sess.from, -1)
+		w.s.homes.add(conn.from, -1)
 		w.s.spans.add(span, -1)
 	}
 	return err
 }
 
-func (w *worker) resume(c wsnet.Conn, sess *connection, h *wire.V2Greeting) error {
-	ns := sess.ns
+func (w *worker) resume(c wsnet.Conn, conn *connection, h *wire.V2Greeting) error {
+	ns := conn.ns
 	ns.mu.Lock()
 	w.s.spaceOf(ns)
 	var err error
-	sess.v2.session, err = ns.space.Resume(w.s.now(), uint64(c.ID()), session.Resumption{
-		ID: string(h.Session), Secret: h.Secret, New: []byte(randomText()), Principal: principalOf(sess), Remote: sess.v2.remote,
+	conn.v2.session, err = ns.space.Resume(w.s.now(), uint64(c.ID()), session.Resumption{
+		ID: string(h.Session), Secret: h.Secret, New: []byte(randomText()), Principal: principalOf(conn), Remote: conn.v2.remote,
 		Event: h.Event,
 	}, &w.effects)
 	w.s.finish(ns, &w.effects)
@@ -236,13 +236,13 @@ func (w *worker) resume(c wsnet.Conn, sess *connection, h *wire.V2Greeting) erro
 }
 
 // identify asks plugins who says hello. False: the connection is over.
-func (w *worker) identify(c wsnet.Conn, sess *connection, h *wire.V2Greeting) bool {
-	q := sess.v2.connect
+func (w *worker) identify(c wsnet.Conn, conn *connection, h *wire.V2Greeting) bool {
+	q := conn.v2.connect
 	if !w.judges() {
 		return true
 	}
 	if q == nil { // it connected when there were no plugins
-		w.failV2(c, sess, &wire.V2Message{Error: wire.V2TryLater, Message: []byte(errOlder.Error())}, codeTryLater)
+		w.failV2(c, conn, &wire.V2Message{Error: wire.V2TryLater, Message: []byte(errOlder.Error())}, codeTryLater)
 		return false
 	}
 	fields := q.Fields
@@ -254,48 +254,48 @@ func (w *worker) identify(c wsnet.Conn, sess *connection, h *wire.V2Greeting) bo
 	clear(q.Fields[len(fields):])
 	q.Fields = fields
 	if v.Outcome != host.Allowed {
-		w.turnAway(c, sess, &v)
+		w.turnAway(c, conn, &v)
 		return false
 	}
-	sess.client = &client{identity: id, remote: q.Remote}
+	conn.client = &client{identity: id, remote: q.Remote}
 	return true
 }
 
 // turnAway ends the connection of a client that plugins don't let in.
-func (w *worker) turnAway(c wsnet.Conn, sess *connection, v *host.Verdict) {
+func (w *worker) turnAway(c wsnet.Conn, conn *connection, v *host.Verdict) {
 	no := w.s.refuse(v)
 	switch v.Outcome {
 	case host.Failed:
-		w.failV2(c, sess, &wire.V2Message{Error: wire.V2TryLater, Message: []byte(no.Body)}, codeTryLater)
+		w.failV2(c, conn, &wire.V2Message{Error: wire.V2TryLater, Message: []byte(no.Body)}, codeTryLater)
 	case host.TooLong:
-		w.failV2(c, sess, &wire.V2Message{Error: wire.V2Limit, Message: []byte(no.Body)}, codeFault)
+		w.failV2(c, conn, &wire.V2Message{Error: wire.V2Limit, Message: []byte(no.Body)}, codeFault)
 	default:
-		w.failV2(c, sess, &wire.V2Message{
+		w.failV2(c, conn, &wire.V2Message{
 			Error: wire.V2NotAllowed, Message: []byte(oneLine(v.Reason)), Plugin: []byte(v.Plugin), Code: int64(v.Code),
 		}, codeDenied)
 	}
 }
 
 // principalOf is who a connection's client is; empty if nobody said so.
-func principalOf(sess *connection) string {
-	if sess.client == nil {
+func principalOf(conn *connection) string {
+	if conn.client == nil {
 		return ""
 	}
-	return sess.client.identity.Principal
+	return conn.client.identity.Principal
 }
 
 // welcome sends what a hello has led to.
-func (w *worker) welcome(c wsnet.Conn, sess *connection) {
-	a := sess.v2
+func (w *worker) welcome(c wsnet.Conn, conn *connection) {
+	a := conn.v2
 	a.connect = nil
-	w.s.limitTime(c.ID(), sess.client)
+	w.s.limitTime(c.ID(), conn.client)
 	fx := &w.effects
 	fx.Welcome.Epoch, fx.Welcome.Durable = w.s.epoch, w.s.fence.Dir() != ""
 	fx.Welcome.MessageBytes, fx.Welcome.MessageValues = w.s.messageBytes(), cmp.Or(w.s.settings.Load().MessageValues, wire.V2Values)
 	w.out = wire.AppendV2Welcome(w.out[:0], &fx.Welcome)
 	c.Send(w.out)
-	w.tellV2(c, sess)
-	w.lookV2(c, sess)
+	w.tellV2(c, conn)
+	w.lookV2(c, conn)
 }
 
 // roundsMax is how often one call goes on collecting what there is to tell.
@@ -303,72 +303,72 @@ const roundsMax = 4
 
 // tellV2 sends what a call on the space has left for this connection, and what there is behind it. Where that
 // doesn't end, as with a watch of a busy path, the other connections of the loop have their turn in between.
-func (w *worker) tellV2(c wsnet.Conn, sess *connection) {
-	w.sendV2(c, sess)
-	for n := 0; w.effects.Rest && !sess.v2.closing; n++ {
+func (w *worker) tellV2(c wsnet.Conn, conn *connection) {
+	w.sendV2(c, conn)
+	for n := 0; w.effects.Rest && !conn.v2.closing; n++ {
 		if n == roundsMax {
 			w.s.net.Post(c.ID(), tokenCollect)
 			return
 		}
-		w.collect(sess)
-		w.sendV2(c, sess)
+		w.collect(conn)
+		w.sendV2(c, conn)
 	}
 }
 
-func (w *worker) sendV2(c wsnet.Conn, sess *connection) {
+func (w *worker) sendV2(c wsnet.Conn, conn *connection) {
 	fx := &w.effects
 	for i := range fx.Messages {
 		m := &fx.Messages[i]
-		m.Blockers, m.Cycle = w.shown(sess, m.Blockers), w.shown(sess, m.Cycle)
+		m.Blockers, m.Cycle = w.shown(conn, m.Blockers), w.shown(conn, m.Cycle)
 		w.say(c, m)
 	}
-	if fx.Close != 0 && !sess.v2.closing {
-		w.closeV2(c, sess, fx.Close)
+	if fx.Close != 0 && !conn.v2.closing {
+		w.closeV2(c, conn, fx.Close)
 	}
 }
 
 // collect asks the space what there is to tell.
-func (w *worker) collect(sess *connection) {
-	ns := sess.ns
+func (w *worker) collect(conn *connection) {
+	ns := conn.ns
 	ns.mu.Lock()
-	ns.space.Collect(w.s.now(), sess.v2.session, sess.v2.id, &w.effects)
+	ns.space.Collect(w.s.now(), conn.v2.session, conn.v2.id, &w.effects)
 	w.s.finish(ns, &w.effects)
 }
 
 // do has a request judged and done.
-func (w *worker) do(c wsnet.Conn, sess *connection, r *wire.V2Request) {
+func (w *worker) do(c wsnet.Conn, conn *connection, r *wire.V2Request) {
 	q := &w.request
 	*q = session.Request{V2Request: *r}
-	if refusal := w.refuseV2(sess, q); refusal != nil {
+	if refusal := w.refuseV2(conn, q); refusal != nil {
 		q.Refusal = refusal
 	}
-	w.place(sess, q)
-	for w.effects.Undone && !sess.v2.closing {
-		w.sendV2(c, sess)
-		w.place(sess, q)
+	w.place(conn, q)
+	for w.effects.Undone && !conn.v2.closing {
+		w.sendV2(c, conn)
+		w.place(conn, q)
 	}
 	if w.s.settings.Load().LogLocks {
-		w.logV2(c, sess, q)
+		w.logV2(c, conn, q)
 	}
-	w.tellV2(c, sess) // which may ask plugins: what they made of the request is gone then
+	w.tellV2(c, conn) // which may ask plugins: what they made of the request is gone then
 	if w.s.stage.Load() != serving {
-		w.lookV2(c, sess)
+		w.lookV2(c, conn)
 	}
 }
 
 // place gives a request to the space.
-func (w *worker) place(sess *connection, q *session.Request) {
-	ns := sess.ns
+func (w *worker) place(conn *connection, q *session.Request) {
+	ns := conn.ns
 	ns.mu.Lock()
 	if (q.Op == wire.V2Lock || q.Op == wire.V2Upgrade) && q.Refusal == nil && !w.s.mayDraw(ns) {
 		q.Refusal = &session.Refusal{Code: wire.V2TryLater, Text: errNoIDs.text}
 	}
-	ns.space.Do(w.s.now(), sess.v2.session, sess.v2.id, q, &w.effects)
+	ns.space.Do(w.s.now(), conn.v2.session, conn.v2.id, q, &w.effects)
 	w.s.finish(ns, &w.effects)
 }
 
 // refuseV2 says why a request must not be done; nil: it may.
-func (w *worker) refuseV2(sess *connection, q *session.Request) *session.Refusal {
+func (w *worker) refuseV2(conn *connection, q *session.Request) *session.Refusal {
 	switch q.Op {
 	case wire.V2Lock:
 		w.convert(q.Resources)
@@ -379,19 +379,19 @@ func (w *worker) refuseV2(sess *connection, q *session.Request) *session.Refusal
 		case w.s.memory.Load() >= w.s.settings.Load().MemoryBytes:
 			return &session.Refusal{Code: wire.V2TryLater, Text: errNoMemory.text}
 		}
-		return w.judgeV2(sess, host.Lock)
+		return w.judgeV2(conn, host.Lock)
 	case wire.V2Upgrade:
 		if w.s.memory.Load() >= w.s.settings.Load().MemoryBytes {
 			return &session.Refusal{Code: wire.V2TryLater, Text: errNoMemory.text}
 		}
-		return w.judgeUpgrade(sess, q)
+		return w.judgeUpgrade(conn, q)
 	case wire.V2Inspect:
-		return w.judgePath(sess, q, host.Inspect)
+		return w.judgePath(conn, q, host.Inspect)
 	case wire.V2Watch:
 		if w.s.memory.Load() >= w.s.settings.Load().MemoryBytes {
 			return &session.Refusal{Code: wire.V2TryLater, Text: errNoMemory.text}
 		}
-		return w.judgePath(sess, q, host.Watch)
+		return w.judgePath(conn, q, host.Watch)
 	}
 	return nil
 }
@@ -400,13 +400,13 @@ const otherMeaning = "the server's plugins don't take this lock's paths for what
 
 // judgeUpgrade has plugins judge the writes that an upgrade makes of a lock's reads, as if they were asked for
 // by a lock request.
-func (w *worker) judgeUpgrade(sess *connection, q *session.Request) *session.Refusal {
+func (w *worker) judgeUpgrade(conn *connection, q *session.Request) *session.Refusal {
 	if !w.judges() {
 		return nil
 	}
-	sess.ns.mu.Lock()
-	w.resources = sess.ns.space.Reads(sess.v2.session, sess.v2.id, &q.V2Request, w.resources[:0])
-	sess.ns.mu.Unlock()
+	conn.ns.mu.Lock()
+	w.resources = conn.ns.space.Reads(conn.v2.session, conn.v2.id, &q.V2Request, w.resources[:0])
+	conn.ns.mu.Unlock()
 	if len(w.resources) == 0 {
 		return nil
 	}
@@ -414,7 +414,7 @@ func (w *worker) judgeUpgrade(sess *connection, q *session.Request) *session.Ref
 		w.resources[i].Mode = engine.Write
 	}
 	known := slices.Clone(w.resources)
-	if no := w.judgeV2(sess, host.Lock); no != nil {
+	if no := w.judgeV2(conn, host.Lock); no != nil {
 		return no
 	}
 	for i := range known {
@@ -426,22 +426,22 @@ func (w *worker) judgeUpgrade(sess *connection, q *session.Request) *session.Ref
 }
 
 // judgePath has plugins judge who wants to look at a path, and what it means.
-func (w *worker) judgePath(sess *connection, q *session.Request, op host.Operation) *session.Refusal {
+func (w *worker) judgePath(conn *connection, q *session.Request, op host.Operation) *session.Refusal {
 	w.resources = append(w.resources[:0], engine.Resource{Mode: engine.Read, Path: q.Path})
-	no := w.judgeV2(sess, op)
+	no := w.judgeV2(conn, op)
 	q.Path = w.resources[0].Path
 	return no
 }
 
 // judgeV2 has plugins judge the worker's resources.
-func (w *worker) judgeV2(sess *connection, op host.Operation) *session.Refusal {
+func (w *worker) judgeV2(conn *connection, op host.Operation) *session.Refusal {
 	if !w.judges() {
 		return nil
 	}
-	if sess.client == nil {
+	if conn.client == nil {
 		return &session.Refusal{Code: wire.V2TryLater, Text: errOlder.text}
 	}
-	v := w.ask(sess, op)
+	v := w.ask(conn, op)
 	if v.Outcome == host.Allowed {
 		return nil
 	}
@@ -456,15 +456,15 @@ func (w *worker) judgeV2(sess *connection, op host.Operation) *session.Refusal {
 }
 
 // lookV2 tells a connection what the server's stage means for it.
-func (w *worker) lookV2(c wsnet.Conn, sess *connection) {
-	a := sess.v2
+func (w *worker) lookV2(c wsnet.Conn, conn *connection) {
+	a := conn.v2
 	stage := w.s.stage.Load()
 	if stage == serving || a.closing {
 		return
 	}
-	if stage == ending || a.session == nil || w.locks(sess) == 0 || w.s.inVain(sess.ns) {
+	if stage == ending || a.session == nil || w.locks(conn) == 0 || w.s.inVain(conn.ns) {
 		a.farewell = true
-		w.failV2(c, sess, &wire.V2Message{Error: wire.V2GoingDown, Message: []byte(errGoingDown.text)}, codeGoingAway)
+		w.failV2(c, conn, &wire.V2Message{Error: wire.V2GoingDown, Message: []byte(errGoingDown.text)}, codeGoingAway)
 		return
 	}
 	if !a.drained {
@@ -473,37 +473,37 @@ func (w *worker) lookV2(c wsnet.Conn, sess *connection) {
 	}
 }
 
-func (w *worker) locks(sess *connection) int {
-	sess.ns.mu.Lock()
-	defer sess.ns.mu.Unlock()
-	return sess.v2.session.Locks()
+func (w *worker) locks(conn *connection) int {
+	conn.ns.mu.Lock()
+	defer conn.ns.mu.Unlock()
+	return conn.v2.session.Locks()
 }
 
 // notifyV2 takes up a token for a v2 connection.
-func (w *worker) notifyV2(c wsnet.Conn, sess *connection, token uint64) {
-	switch a := sess.v2; {
+func (w *worker) notifyV2(c wsnet.Conn, conn *connection, token uint64) {
+	switch a := conn.v2; {
 	case a.closing:
 	case token == tokenLook:
-		w.lookV2(c, sess)
-	case token == tokenExpired && sess.client != nil && sess.client.expiry != nil:
+		w.lookV2(c, conn)
+	case token == tokenExpired && conn.client != nil && conn.client.expiry != nil:
 		w.s.judged.expired.Add(1)
-		w.failV2(c, sess, &wire.V2Message{Error: wire.V2NotAllowed, Message: []byte(errExpired.text)}, codeDenied)
+		w.failV2(c, conn, &wire.V2Message{Error: wire.V2NotAllowed, Message: []byte(errExpired.text)}, codeDenied)
 	case token == tokenCovered && a.parked != nil:
-		w.unpark(c, sess)
+		w.unpark(c, conn)
 	case token == tokenNoHello && a.parked != nil:
-		w.failUncovered(c, sess)
+		w.failUncovered(c, conn)
 	case token == tokenNoHello && a.session == nil:
-		w.failV2(c, sess, &wire.V2Message{Error: wire.V2NoHello, Message: []byte("no hello has come in time (limits.handshake_timeout)")}, codeNoHello)
+		w.failV2(c, conn, &wire.V2Message{Error: wire.V2NoHello, Message: []byte("no hello has come in time (limits.handshake_timeout)")}, codeNoHello)
 	case token == tokenCollect && a.session != nil:
-		w.collect(sess)
-		w.tellV2(c, sess)
+		w.collect(conn)
+		w.tellV2(c, conn)
 	}
 }
 
 // closedV2 ends a connection. Its session lives on for its time. Who has answered the closing handshake has read
 // what was said before it.
-func (w *worker) closedV2(c wsnet.Conn, sess *connection, why wsnet.Reason) {
-	a := sess.v2
+func (w *worker) closedV2(c wsnet.Conn, conn *connection, why wsnet.Reason) {
+	a := conn.v2
 	w.s.greetings.remove(a.greeting)
 	if a.parked != nil {
 		w.s.lobby.leave(c.ID())
@@ -511,7 +511,7 @@ func (w *worker) closedV2(c wsnet.Conn, sess *connection, why wsnet.Reason) {
 	if a.session == nil {
 		return
 	}
-	ns := sess.ns
+	ns := conn.ns
 	ns.mu.Lock()
 	if a.farewell && why == wsnet.ReasonServerClosed {
 		ns.space.Farewell(a.session, a.id)
@@ -521,8 +521,8 @@ func (w *worker) closedV2(c wsnet.Conn, sess *connection, why wsnet.Reason) {
 }
 
 // logV2 logs a request that was done.
-func (w *worker) logV2(c wsnet.Conn, sess *connection, q *session.Request) {
-	log := w.s.log.With("conn", c.ID(), "namespace", sess.ns.name, "session", sess.v2.session.ID(), "request", q.ID)
+func (w *worker) logV2(c wsnet.Conn, conn *connection, q *session.Request) {
+	log := w.s.log.With("conn", c.ID(), "namespace", conn.ns.name, "session", conn.v2.session.ID(), "request", q.ID)
 	if q.Op == wire.V2Lock {
 		log = log.With("resources", resourcesText(q.Wanted))
 	}

@@ -30,6 +30,8 @@ const (
 	tokenCovered = tokenExpired - 4 // v2: the disk was written, or can't be, for which a hello waits
 )
 
+const tooManyConnections = "the server has as many connections as it may have (limits.connections)"
+
 // refusal is an error that ends a connection, and no fault of its client's protocol.
 type refusal struct {
 	code uint16 // of the close frame
@@ -88,16 +90,16 @@ func (w *worker) Open(c wsnet.Conn, r *wsnet.Request) *wsnet.Refusal {
 	if refused != nil {
 		return refused
 	}
-	i, sess, ok := w.s.sessions.take()
+	i, conn, ok := w.s.connections.take()
 	if !ok {
-		return &wsnet.Refusal{Status: 503, Body: "the server has as many sessions as it may have"}
+		return &wsnet.Refusal{Status: 503, Body: tooManyConnections}
 	}
 	ns, err := w.s.spaces.join(p.namespace)
 	if err != nil {
-		w.s.sessions.give(i)
+		w.s.connections.give(i)
 		return &wsnet.Refusal{Status: 503, Body: err.Error()}
 	}
-	*sess = connection{ns: ns, from: from, abandon: p.abandon, client: who}
+	*conn = connection{ns: ns, from: from, abandon: p.abandon, client: who}
 	c.SetUser(uint64(i))
 	w.s.opened()
 	w.s.limitTime(c.ID(), who)
@@ -119,9 +121,9 @@ func (w *worker) logClient(c wsnet.Conn, r *wsnet.Request, p *paramsV1, who *cli
 
 // Message takes one request of a client.
 func (w *worker) Message(c wsnet.Conn, msg []byte) {
-	sess := w.connection(c)
-	if sess.v2 != nil {
-		w.messageV2(c, sess, msg)
+	conn := w.connection(c)
+	if conn.v2 != nil {
+		w.messageV2(c, conn, msg)
 		return
 	}
 	w.parser.Values = w.s.settings.Load().MessageValues
@@ -129,59 +131,59 @@ func (w *worker) Message(c wsnet.Conn, msg []byte) {
 	switch {
 	case err != nil:
 	case r.Action == wire.V1Lock:
-		err = w.lock(c, sess, r)
+		err = w.lock(c, conn, r)
 	default:
-		err = w.release(c, sess)
+		err = w.release(c, conn)
 	}
 	if err != nil {
-		w.fail(c, sess, err)
+		w.fail(c, conn, err)
 	}
 }
 
 // Notify takes up a token: a grant made on another connection's call, the wish that the connection
 // look at the server's stage, or the end of its client's authentication.
 func (w *worker) Notify(c wsnet.Conn, token uint64) {
-	sess := w.connection(c)
-	if sess.v2 != nil {
-		w.notifyV2(c, sess, token)
+	conn := w.connection(c)
+	if conn.v2 != nil {
+		w.notifyV2(c, conn, token)
 		return
 	}
 	switch token {
 	case tokenLook:
-		w.look(c, sess)
+		w.look(c, conn)
 		return
 	case tokenExpired:
-		w.expire(c, sess)
+		w.expire(c, conn)
 		return
 	case tokenRevoked:
-		if err := w.bereave(sess); err != nil {
-			w.fail(c, sess, err)
+		if err := w.bereave(conn); err != nil {
+			w.fail(c, conn, err)
 		}
 		return
 	}
-	if token < sess.id || sess.state != wire.V1Enqueued {
+	if token < conn.id || conn.state != wire.V1Enqueued {
 		return // of a lock before, or told already: see release
 	}
-	sess.id = token
-	w.tell(c, sess, wire.V1Lock, wire.V1Acquired)
+	conn.id = token
+	w.tell(c, conn, wire.V1Lock, wire.V1Acquired)
 	if w.s.settings.Load().LogLocks {
-		w.logLock(c, sess, "lock acquired after waiting")
+		w.logLock(c, conn, "lock acquired after waiting")
 	}
 }
 
-// Closed ends a session. A lock the client was told to have outlives it for the abandon timeout; a
+// Closed ends a connection. A lock the client was told to have outlives it for the abandon timeout; a
 // request it was never told to have goes at once, even if it was granted meanwhile: nobody can
 // believe to hold it.
 func (w *worker) Closed(c wsnet.Conn, why wsnet.Reason) {
-	sess := w.connection(c)
-	ns := sess.ns
-	w.s.forgetTime(sess.client)
-	if sess.v2 != nil {
-		w.closedV2(c, sess, why)
+	conn := w.connection(c)
+	ns := conn.ns
+	w.s.forgetTime(conn.client)
+	if conn.v2 != nil {
+		w.closedV2(c, conn, why)
 	} else {
-		w.part(c, sess)
+		w.part(c, conn)
 	}
-	w.s.sessions.give(uint32(c.User()))
+	w.s.connections.give(uint32(c.User()))
 	w.s.spaces.leave(ns)
 	if w.s.settings.Load().LogClients {
 		w.s.log.Info("client disconnected", "conn", c.ID(), "namespace", ns.name, "reason", why)
@@ -189,13 +191,13 @@ func (w *worker) Closed(c wsnet.Conn, why wsnet.Reason) {
 	w.s.closed()
 }
 
-func (w *worker) connection(c wsnet.Conn) *connection { return w.s.sessions.at(uint32(c.User())) }
+func (w *worker) connection(c wsnet.Conn) *connection { return w.s.connections.at(uint32(c.User())) }
 
 var errNotReady = errors.New("lock is not allowed now: this connection has a lock, release it first")
 
 // lock enqueues a request and tells what came of it.
-func (w *worker) lock(c wsnet.Conn, sess *connection, r wire.V1Request) error {
-	if sess.state != wire.V1Ready {
+func (w *worker) lock(c wsnet.Conn, conn *connection, r wire.V1Request) error {
+	if conn.state != wire.V1Ready {
 		return errNotReady
 	}
 	if w.s.stage.Load() != serving {
@@ -203,22 +205,22 @@ func (w *worker) lock(c wsnet.Conn, sess *connection, r wire.V1Request) error {
 	}
 	w.convert(r.Resources)
 	if w.judges() {
-		if err := w.authorize(sess); err != nil {
+		if err := w.authorize(conn); err != nil {
 			return err
 		}
 	}
-	placed, err := w.enqueue(uint64(c.ID()), sess.ns)
+	placed, err := w.enqueue(uint64(c.ID()), conn.ns)
 	if err != nil {
 		return attribute(err, r.Resources, w.resources)
 	}
-	sess.lock, sess.id = placed.Handle, placed.Seq
+	conn.lock, conn.id = placed.Handle, placed.Seq
 	state := wire.V1Enqueued
 	if placed.Acquired {
-		sess.id, state = placed.Token, wire.V1Acquired
+		conn.id, state = placed.Token, wire.V1Acquired
 	}
-	w.tell(c, sess, wire.V1Lock, state)
+	w.tell(c, conn, wire.V1Lock, state)
 	if w.s.settings.Load().LogLocks {
-		w.logLock(c, sess, "lock "+state.String(), "resources", resourcesText(w.resources))
+		w.logLock(c, conn, "lock "+state.String(), "resources", resourcesText(w.resources))
 	}
 	return nil
 }
@@ -262,86 +264,86 @@ var errNothingToRelease = errors.New("release is not allowed now: this connectio
 
 // release gives the connection's lock up, or takes its request out of the queue. A grant that
 // crossed it on its way is told first.
-func (w *worker) release(c wsnet.Conn, sess *connection) error {
-	if sess.state == wire.V1Ready {
+func (w *worker) release(c wsnet.Conn, conn *connection) error {
+	if conn.state == wire.V1Ready {
 		return errNothingToRelease
 	}
-	released, ok := w.s.release(sess.ns, sess.lock, &w.effects)
+	released, ok := w.s.release(conn.ns, conn.lock, &w.effects)
 	if !ok {
-		return w.bereave(sess)
+		return w.bereave(conn)
 	}
-	if released.Acquired && sess.state == wire.V1Enqueued {
-		sess.id = released.Token
-		w.tell(c, sess, wire.V1Lock, wire.V1Acquired)
+	if released.Acquired && conn.state == wire.V1Enqueued {
+		conn.id = released.Token
+		w.tell(c, conn, wire.V1Lock, wire.V1Acquired)
 	}
-	w.tell(c, sess, wire.V1Release, wire.V1Ready)
+	w.tell(c, conn, wire.V1Release, wire.V1Ready)
 	if w.s.settings.Load().LogLocks {
-		w.logLock(c, sess, "lock released")
+		w.logLock(c, conn, "lock released")
 	}
-	sess.forget()
-	w.look(c, sess)
+	conn.forget()
+	w.look(c, conn)
 	return nil
 }
 
-// tell sends the session's new state.
-func (w *worker) tell(c wsnet.Conn, sess *connection, action wire.V1Action, state wire.V1State) {
-	sess.state = state
-	w.out = wire.AppendV1(w.out[:0], sess.id, action, state)
+// tell sends the connection's new state.
+func (w *worker) tell(c wsnet.Conn, conn *connection, action wire.V1Action, state wire.V1State) {
+	conn.state = state
+	w.out = wire.AppendV1(w.out[:0], conn.id, action, state)
 	c.Send(w.out)
 }
 
-// logLock writes a line about the session's lock. Callers ask first whether locks are logged at all,
+// logLock writes a line about the connection's lock. Callers ask first whether locks are logged at all,
 // because making the arguments allocates.
-func (w *worker) logLock(c wsnet.Conn, sess *connection, what string, more ...any) {
-	w.s.log.With("conn", c.ID(), "namespace", sess.ns.name, "id", sess.id).Info(what, more...)
+func (w *worker) logLock(c wsnet.Conn, conn *connection, what string, more ...any) {
+	w.s.log.With("conn", c.ID(), "namespace", conn.ns.name, "id", conn.id).Info(what, more...)
 }
 
 // fail ends a connection that broke the protocol, or whose request the server can't or mustn't serve:
 // a text that says why, the close code, and its lock goes the way of any lost connection's.
-func (w *worker) fail(c wsnet.Conn, sess *connection, err error) {
+func (w *worker) fail(c wsnet.Conn, conn *connection, err error) {
 	w.out = wire.AppendV1Error(w.out[:0], err)
 	c.Send(w.out)
 	var r *refusal
 	if errors.As(err, &r) {
-		w.hangUp(c, sess, r.code, "")
+		w.hangUp(c, conn, r.code, "")
 	} else {
-		w.hangUp(c, sess, codeFault, "")
+		w.hangUp(c, conn, codeFault, "")
 		w.s.faults.Add(1)
 	}
 	if w.s.settings.Load().LogClients {
-		w.s.log.Info("client refused", "conn", c.ID(), "namespace", sess.ns.name, "error", err)
+		w.s.log.Info("client refused", "conn", c.ID(), "namespace", conn.ns.name, "error", err)
 	}
-	w.part(c, sess)
+	w.part(c, conn)
 }
 
 // look closes a connection that the server has no more use for: while draining one without a
 // lock, or that waits for one in vain, afterwards all.
-func (w *worker) look(c wsnet.Conn, sess *connection) {
+func (w *worker) look(c wsnet.Conn, conn *connection) {
 	switch stage := w.s.stage.Load(); {
-	case stage == ending, stage == draining && (sess.state == wire.V1Ready || w.s.inVain(sess.ns)):
-		w.hangUp(c, sess, codeGoingAway, "the server is shutting down")
+	case stage == ending, stage == draining && (conn.state == wire.V1Ready || w.s.inVain(conn.ns)):
+		w.hangUp(c, conn, codeGoingAway, "the server is shutting down")
 	}
 }
 
 // hangUp closes a connection from our side. No end of its client's authentication is waited for any more.
-func (w *worker) hangUp(c wsnet.Conn, sess *connection, code uint16, reason string) {
+func (w *worker) hangUp(c wsnet.Conn, conn *connection, code uint16, reason string) {
 	c.Close(code, reason)
-	w.s.forgetTime(sess.client)
+	w.s.forgetTime(conn.client)
 }
 
-// part takes a session's lock from it.
-func (w *worker) part(c wsnet.Conn, sess *connection) {
-	if sess.state != wire.V1Ready && w.bereave(sess) != nil {
+// part takes a connection's lock from it.
+func (w *worker) part(c wsnet.Conn, conn *connection) {
+	if conn.state != wire.V1Ready && w.bereave(conn) != nil {
 		return
 	}
-	if sess.state == wire.V1Acquired && sess.abandon > 0 {
-		w.s.spaces.share(sess.ns)
-		w.s.abandoned.add(time.Now().Add(sess.abandon), abandonment{ns: sess.ns, lock: sess.lock, from: sess.from})
-	} else if sess.state != wire.V1Ready {
-		w.s.release(sess.ns, sess.lock, &w.effects)
+	if conn.state == wire.V1Acquired && conn.abandon > 0 {
+		w.s.spaces.share(conn.ns)
+		w.s.abandoned.add(time.Now().Add(conn.abandon), abandonment{ns: conn.ns, lock: conn.lock, from: conn.from})
+	} else if conn.state != wire.V1Ready {
+		w.s.release(conn.ns, conn.lock, &w.effects)
 	}
-	if sess.state != wire.V1Ready && w.s.settings.Load().LogLocks {
-		w.logLock(c, sess, "connection lost with a lock "+sess.state.String(), "abandon_timeout", sess.abandon)
+	if conn.state != wire.V1Ready && w.s.settings.Load().LogLocks {
+		w.logLock(c, conn, "connection lost with a lock "+conn.state.String(), "abandon_timeout", conn.abandon)
 	}
-	sess.forget()
+	conn.forget()
 }
