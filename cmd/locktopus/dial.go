@@ -49,7 +49,7 @@ func (d *dialFlags) dialFlagList() []*flagValue {
 	}
 }
 
-func (d *dialFlags) addHeader(text string) {
+func (d *dialFlags) addHeader(_, text string) {
 	name, value, ok := strings.Cut(text, ":")
 	if name = strings.TrimSpace(name); !ok || name == "" {
 		d.fault = fmt.Errorf("--header must be a header such as %q, but is %q", "authorization: Bearer abc", text)
@@ -122,7 +122,7 @@ func exitFor(err error) int {
 	switch {
 	case client.Denied(err):
 		return exitDenied
-	case errors.Is(err, errGrace):
+	case errors.Is(err, errGrace), errors.Is(err, client.ErrArgument):
 		return exitUsage
 	case offline:
 		return exitUnreachable

@@ -11,8 +11,8 @@ import (
 type flagValue struct {
 	long, short string
 	value       *string
-	each        func(string) // instead of value, of a flag that may be given several times
-	alone       *bool        // instead of value, of a flag that takes none
+	each        func(name, value string) // instead of value, of a flag that may be given several times: as the user wrote it
+	alone       *bool                    // instead of value, of a flag that takes none
 	given       bool
 	as          string // how the user wrote it
 }
@@ -53,7 +53,7 @@ func parseFlags(args []string, operands int, flags ...*flagValue) ([]string, err
 			value = args[i]
 		}
 		if f.given, f.as = true, name; f.each != nil {
-			f.each(value)
+			f.each(name, value)
 		} else {
 			*f.value = value
 		}

@@ -175,8 +175,8 @@ func TestParseFlags(t *testing.T) {
 	parse := func(args ...string) ([]string, error) {
 		file, listen, paths = "", "", nil
 		return parseFlags(args, 1, &flagValue{long: "--config", short: "-c", value: &file}, &flagValue{long: "--listen", value: &listen},
-			&flagValue{long: "--read", each: func(v string) { paths = append(paths, "r", v) }},
-			&flagValue{long: "--write", each: func(v string) { paths = append(paths, "w", v) }})
+			&flagValue{long: "--read", each: func(_, v string) { paths = append(paths, "r", v) }},
+			&flagValue{long: "--write", each: func(_, v string) { paths = append(paths, "w", v) }})
 	}
 	rest, err := parse("-c", "a", "x", "--listen=b=c")
 	require.NoError(t, err)

@@ -66,7 +66,7 @@ func (in *input) flag() string { return flagOf(in.name) }
 // inputFlags are those of all inputs; what they are given goes to the list in its order.
 func inputFlags(to *[]given) (flags []*flagValue) {
 	for _, in := range inputs {
-		flags = append(flags, &flagValue{long: in.flag(), each: func(v string) { *to = append(*to, given{in.name, v}) }})
+		flags = append(flags, &flagValue{long: in.flag(), each: func(_, v string) { *to = append(*to, given{in.name, v}) }})
 	}
 	return flags
 }

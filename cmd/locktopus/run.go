@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,6 +38,7 @@ type runFlags struct {
 	*speaker
 	items      []client.Item
 	resources  []client.Resource
+	written    []string      // as the user wrote each of them
 	wait       time.Duration // 0: for ever
 	try        bool
 	ttl, grace time.Duration
@@ -81,19 +83,19 @@ func (p process) parseRun(args []string) (*runFlags, error) {
 	before, command := splitCommand(args)
 	var wait, ttl, grace string
 	var faults []error
-	resource := func(flag string, read func(string) (client.Resource, error)) func(string) {
-		return func(text string) {
+	resource := func(read func(string) (client.Resource, error)) func(string, string) {
+		return func(name, text string) {
 			r, err := read(text)
 			if err != nil {
-				faults = append(faults, fmt.Errorf("%s: %w", flag, err))
+				faults = append(faults, fmt.Errorf("%s: %w", name, err))
 			}
-			f.items, f.resources = append(f.items, r), append(f.resources, r)
+			f.items, f.resources, f.written = append(f.items, r), append(f.resources, r), append(f.written, name+" "+text)
 		}
 	}
 	flags := append(f.dialFlagList(),
-		&flagValue{long: "--write", short: "-w", each: resource("--write", parseAs(client.Write))},
-		&flagValue{long: "--read", short: "-r", each: resource("--read", parseAs(client.Read))},
-		&flagValue{long: "--permit", each: resource("--permit", parsePermit)},
+		&flagValue{long: "--write", short: "-w", each: resource(parseAs(client.Write))},
+		&flagValue{long: "--read", short: "-r", each: resource(parseAs(client.Read))},
+		&flagValue{long: "--permit", each: resource(parsePermit)},
 		&flagValue{long: "--wait", value: &wait},
 		&flagValue{long: "--try", alone: &f.try},
 		&flagValue{long: "--ttl", value: &ttl},
@@ -202,6 +204,32 @@ func (f *runFlags) check() error {
 	}
 	if f.note != "" {
 		f.items = append(f.items, client.Note(f.note))
+	}
+	if err := f.checkPermits(); err != nil {
+		return err
+	}
+	if err := client.Check(f.items...); err != nil {
+		return errors.New(said(err))
+	}
+	return nil
+}
+
+// checkPermits finds permits of one path that can never be had together.
+func (f *runFlags) checkPermits() error {
+	for i, r := range f.resources {
+		count := uint32(1)
+		for k, before := range f.resources[:i] {
+			switch {
+			case r.Type != "permit" || before.Type != "permit" || !slices.Equal(r.Path, before.Path):
+			case r.Limit != before.Limit:
+				return fmt.Errorf("%s, %s: permits of one path must name the same N", f.written[k], f.written[i])
+			default:
+				count++
+			}
+		}
+		if r.Type == "permit" && count > r.Limit {
+			return fmt.Errorf("%s is given %d times, and there are never more than %d", f.written[i], count, r.Limit)
+		}
 	}
 	return nil
 }

@@ -73,7 +73,7 @@ func TestWhoseServerIsGoneIsTold(t *testing.T) {
 			&client.OfflineError{Server: "ws://h:1", Trouble: errors.New("refused"), Ended: context.DeadlineExceeded},
 			unreachable(context.DeadlineExceeded), &client.LostError{State: "gone"}, client.ErrDeadline,
 		},
-		exitUsage:       {&client.RefusedError{Code: "limit"}, &client.RefusedError{Code: "http 400"}, errGrace},
+		exitUsage:       {&client.RefusedError{Code: "limit"}, &client.RefusedError{Code: "http 400"}, errGrace, client.ErrArgument},
 		exitNotObtained: {context.DeadlineExceeded, &client.LostError{State: "revoked", Message: "enough"}},
 	} {
 		for _, err := range errs {
