@@ -49,12 +49,19 @@ func Example() {
 		fmt.Println("at work, tokens", tokens, "error", ctx.Err())
 	}
 	work(lock.Context(), lock.Tokens())
+	select {
+	case <-lock.Done():
+		fmt.Println("over:", lock.Err())
+	default:
+		fmt.Println("still held:", lock.Err() == nil, lock.Deadline() > time.Second) // Err looks at the clock
+	}
 	if err := lock.Release(ctx); errors.Is(err, quorum.ErrMinority) {
 		fmt.Println("somebody else may have been at it")
 	}
 	// Output:
 	// a lock needs 2
 	// at work, tokens [1 0 1] error <nil>
+	// still held: true true
 }
 
 // What is guarded takes the tokens of all servers.

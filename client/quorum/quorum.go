@@ -131,7 +131,7 @@ type Lock struct {
 // ctx ends, it gives back what it has.
 func (q *Quorum) Lock(ctx context.Context, items ...client.Item) (*Lock, error) {
 	l := &Lock{locks: make([]*client.Lock, len(q.addresses)), majority: q.Majority()}
-	l.ctx, l.cancel = context.WithCancelCause(context.Background())
+	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	var faults []error
 	held := 0
 	for i := range q.addresses {
@@ -237,8 +237,46 @@ func (l *Lock) watch() {
 	})
 }
 
-// Context ends when the lock is over: it was released, or is no longer held on a majority.
+// Context ends when the lock is over: it was released, or is no longer held on a majority. It has the values of the
+// context that Lock was called with, and ends independently of that.
 func (l *Lock) Context() context.Context { return l.ctx }
+
+// Done is closed when the lock is over.
+func (l *Lock) Done() <-chan struct{} { return l.ctx.Done() }
+
+// Err says why the lock is over; nil while it is held. It looks at the clock, and so knows it at once after the process
+// was stopped or the machine has slept, when Context takes a moment.
+func (l *Lock) Err() error {
+	if l.ctx.Err() == nil && l.alive() < l.majority {
+		l.cancel(fmt.Errorf("%w: %w", ErrMinority, errors.Join(l.losses()...)))
+	}
+	return context.Cause(l.ctx)
+}
+
+// losses are why it isn't held on servers that it was held on.
+func (l *Lock) losses() (all []error) {
+	for i, lock := range l.locks {
+		if lock != nil && lock.Err() != nil {
+			all = append(all, fmt.Errorf("server %d: %w", i, lock.Err()))
+		}
+	}
+	return all
+}
+
+// Deadline is how much longer the lock is held on a majority at least if no server is heard again.
+func (l *Lock) Deadline() time.Duration {
+	if l.Err() != nil {
+		return 0
+	}
+	var left []time.Duration
+	for _, lock := range l.locks {
+		if lock != nil {
+			left = append(left, lock.Deadline())
+		}
+	}
+	slices.Sort(left)
+	return left[len(left)-l.majority]
+}
 
 // Tokens are the fencing tokens by server; 0 where the lock isn't held.
 func (l *Lock) Tokens() []uint64 {
@@ -253,6 +291,7 @@ func (l *Lock) Tokens() []uint64 {
 
 // Release gives the lock up everywhere. It returns nil if it was held on a majority until now.
 func (l *Lock) Release(ctx context.Context) error {
+	_ = l.Err() // which may be over, and nothing has noticed
 	l.cancel(client.ErrReleased)
 	cause := context.Cause(l.ctx)
 	l.watching.Wait()

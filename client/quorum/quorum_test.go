@@ -256,3 +256,37 @@ func TestWhatIsNotEnoughIsGivenBack(t *testing.T) {
 	require.NoError(t, back.Release(soon(t)))
 	require.NoError(t, taken.Release(soon(t)))
 }
+
+// TestALockKnowsWhenItEnds without a word from any server, and has the values of its context.
+func TestALockKnowsWhenItEnds(t *testing.T) {
+	_, addresses := serve(t, 3)
+	q := dial(t, addresses)
+	type key struct{}
+	asking, cancel := context.WithCancel(context.WithValue(soon(t), key{}, "value"))
+	lock, err := q.Lock(asking, client.Write("x"))
+	require.NoError(t, err)
+	cancel()
+	require.NoError(t, lock.Err())
+	require.Equal(t, "value", lock.Context().Value(key{}))
+	require.Greater(t, lock.Deadline(), time.Duration(0))
+	require.Less(t, lock.Deadline(), time.Second)
+	require.NoError(t, lock.Release(soon(t)))
+	<-lock.Done()
+	require.ErrorIs(t, lock.Err(), client.ErrReleased)
+	require.Zero(t, lock.Deadline())
+	require.NoError(t, lock.Release(soon(t)), "a second time")
+}
+
+// TestErrTellsAMinority: as many servers end as it can't do without, and Err knows as soon as its parts do.
+func TestErrTellsAMinority(t *testing.T) {
+	servers, addresses := serve(t, 3)
+	q := dial(t, addresses)
+	lock, err := q.Lock(soon(t), client.Write("x"))
+	require.NoError(t, err)
+	require.NoError(t, servers[0].Close())
+	require.NoError(t, servers[1].Close())
+	<-lock.Done()
+	require.ErrorIs(t, lock.Err(), quorum.ErrMinority)
+	require.Zero(t, lock.Deadline())
+	require.ErrorIs(t, lock.Release(soon(t)), quorum.ErrMinority)
+}
