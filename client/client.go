@@ -57,6 +57,7 @@ const (
 	defaultBackoffMax = 5 * time.Second
 	closePatience     = 2 * time.Second // for a last answer
 	lastWordPatience  = time.Second
+	answerPatience    = time.Second // past the time to wait
 	maxMargin         = 2 * time.Second
 	messageBytesMax   = 64 << 20 // of one message from the server
 )

@@ -130,7 +130,7 @@ type OfflineError struct {
 func (e *OfflineError) Error() string {
 	trouble := strings.TrimPrefix(e.Trouble.Error(), "locktopus: ")
 	trouble = strings.TrimPrefix(trouble, "cannot connect to "+e.Server+": ")
-	return fmt.Sprintf("locktopus: there is no connection to %s (%s): %v", e.Server, trouble, e.Ended)
+	return fmt.Sprintf("locktopus: there is no connection to %s (%s): %s", e.Server, trouble, strings.TrimPrefix(e.Ended.Error(), "locktopus: "))
 }
 
 // Is makes it the context's error.

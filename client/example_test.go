@@ -119,6 +119,8 @@ func ExampleClient_Lock() {
 	defer cancel()
 	_, err = b.Lock(ctx, client.Read("report", "2024"))
 	fmt.Println(errors.Is(err, context.DeadlineExceeded))
+	_, err = b.Lock(context.Background(), client.Read("report", "2024"), client.Wait(100*time.Millisecond))
+	fmt.Println(errors.Is(err, context.DeadlineExceeded)) // and who was in the way is told in any case
 	_, err = b.TryLock(context.Background(), client.Read("report", "2024"))
 	var unavailable *client.UnavailableError
 	if errors.As(err, &unavailable) {
@@ -131,6 +133,7 @@ func ExampleClient_Lock() {
 	must(err)
 	fmt.Println("a later token:", lock.Token() > held.Token())
 	// Output:
+	// true
 	// true
 	// unavailable write [report] acquired by a for nightly run
 	// a later token: true

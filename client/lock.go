@@ -37,7 +37,8 @@ type Lock struct {
 }
 
 // Lock waits for all resources at once and takes them. When ctx ends first it gives up and leaves the queue;
-// where ctx has a deadline the server knows of it, and the *UnavailableError says who was in the way.
+// where ctx has a deadline the server knows of it, and the *UnavailableError says who was in the way. Over a slow network
+// its word may come too late for that: see Wait.
 // ctx is for waiting only: how long the lock lasts has nothing to do with it. Its values are in Lock.Context, too.
 //
 // Other errors: *DeadlockError, *RefusedError, ErrClosed, and ErrDeadline when the grant came too late to be used.
@@ -68,8 +69,10 @@ func (c *Client) acquire(ctx context.Context, items []Item, now bool) (*Lock, er
 	l.lease = l.request.lease
 	if now {
 		l.request.WaitMS = milliseconds(0)
-	} else if until, ok := ctx.Deadline(); ok {
-		l.patient = until
+	} else {
+		var cancel context.CancelFunc
+		ctx, cancel = l.bear(ctx)
+		defer cancel()
 	}
 	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	c.mu.Lock()
@@ -91,11 +94,33 @@ func (c *Client) acquire(ctx context.Context, items []Item, now bool) (*Lock, er
 	return l, nil
 }
 
+// bear finds out how long to wait: as the caller's context says, or as Wait does. Then the server's answer may take a
+// little longer, but not for ever.
+func (l *Lock) bear(ctx context.Context) (context.Context, context.CancelFunc) {
+	until, ends := ctx.Deadline()
+	if l.request.WaitMS != nil {
+		wait := time.Duration(*l.request.WaitMS) * time.Millisecond
+		if said := time.Now().Add(wait); !ends || said.Before(until) {
+			l.patient = said
+			return context.WithDeadlineCause(ctx, said.Add(answerPatience), &UnavailableError{State: "timeout"})
+		}
+		l.request.WaitMS = nil
+	}
+	if ends {
+		l.patient = until
+	}
+	return ctx, func() {}
+}
+
 // begin asks for the lock, again where the session is another one than before. c.mu is held.
 func (l *Lock) begin() {
 	r := l.request
-	if !l.patient.IsZero() {
-		r.WaitMS = milliseconds(waitFor(time.Until(l.patient)))
+	switch left := time.Until(l.patient); {
+	case l.patient.IsZero():
+	case r.WaitMS != nil: // of Wait
+		r.WaitMS = milliseconds(left)
+	default:
+		r.WaitMS = milliseconds(waitFor(left))
 	}
 	q := l.c.begin(&r, nil)
 	l.id, l.asked, q.lock = q.ID, q, l

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"math"
 	"sync/atomic"
 	"time"
 )
@@ -56,6 +57,13 @@ func Lease(d time.Duration) Item {
 	return option(func(q *request) { q.lease, q.leased, q.LeaseMS = d, true, milliseconds(d) })
 }
 
+// Wait is how long Lock waits at most. Unlike a deadline of its context it leaves the server time to say who was in the
+// way: its word may come a second later, and only then does the client go without. It counts in whole milliseconds;
+// none is TryLock's.
+func Wait(d time.Duration) Item {
+	return option(func(q *request) { q.WaitMS = milliseconds(d) })
+}
+
 // Note is shown to people who look at the lock, or wait for it.
 func Note(text string) Item { return option(func(q *request) { q.Note = text }) }
 
@@ -80,9 +88,7 @@ func (p Party) add(q *request) { q.Party = p.number }
 
 // milliseconds rounds up: a limit never ends early.
 func milliseconds(d time.Duration) *int64 {
-	ms := int64(max(0, d) / time.Millisecond)
-	if d > 0 && d%time.Millisecond > 0 {
-		ms++
-	}
+	d = min(d, math.MaxInt64-time.Millisecond) // so that it is a duration again
+	ms := max(0, int64((d+time.Millisecond-1)/time.Millisecond))
 	return &ms
 }

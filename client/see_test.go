@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"errors"
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,6 +36,69 @@ func TestWhoIsInTheWayIsTold(t *testing.T) {
 		require.Equal(b.t, "timeout", unavailable.State)
 		require.Len(b.t, unavailable.Blockers, 1)
 		require.ErrorIs(b.t, err, context.DeadlineExceeded)
+	})
+}
+
+// TestWaitLeavesTheServerTimeToSayWhoIsInTheWay, as far as a second goes.
+func TestWaitLeavesTheServerTimeToSayWhoIsInTheWay(t *testing.T) {
+	for delay, told := range map[time.Duration]int{0: 1, 900 * time.Millisecond: 1, 1100 * time.Millisecond: 0} {
+		inBubble(t, func(b *bubble) {
+			a, n := b.line().client(client.Options{}), b.line()
+			_, err := a.Lock(background, client.Write("x"))
+			require.NoError(b.t, err)
+			other := n.client(client.Options{})
+			n.fault = func(_ int, toServer bool) fault {
+				if !toServer {
+					<-time.After(delay)
+				}
+				return none
+			}
+			began := time.Now()
+			_, err = other.Lock(background, client.Read("x"), client.Wait(5*time.Second))
+			unavailable, ok := errors.AsType[*client.UnavailableError](err)
+			require.True(b.t, ok, "%v", err)
+			require.Equal(b.t, "timeout", unavailable.State)
+			require.Len(b.t, unavailable.Blockers, told)
+			require.ErrorIs(b.t, err, context.DeadlineExceeded)
+			require.Equal(b.t, 5*time.Second+min(delay, time.Second), time.Since(began))
+			n.fault = nil
+		})
+	}
+}
+
+// TestWaitIsOneLimitOfSeveral: the sooner one counts, and without a connection it is said that there is none.
+func TestWaitIsOneLimitOfSeveral(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		n := b.line()
+		a, other := b.line().client(client.Options{}), n.client(client.Options{})
+		held, err := a.Lock(background, client.Write("x"))
+		require.NoError(b.t, err)
+		waits := func(limit, wait time.Duration) (time.Duration, error) {
+			ctx, cancel := context.WithTimeout(background, limit)
+			defer cancel()
+			began := time.Now()
+			_, err := other.Lock(ctx, client.Write("x"), client.Wait(wait))
+			return time.Since(began), err
+		}
+		took, err := waits(time.Second, math.MaxInt64)
+		require.ErrorIs(b.t, err, context.DeadlineExceeded)
+		require.Equal(b.t, 950*time.Millisecond, took, "as without Wait")
+		took, err = waits(time.Minute, 0)
+		require.ErrorContains(b.t, err, "acquired by")
+		require.Zero(b.t, took)
+		n.instead(refused)
+		n.cut()
+		took, err = waits(time.Minute, time.Second)
+		offline, ok := errors.AsType[*client.OfflineError](err)
+		require.True(b.t, ok, "%v", err)
+		require.ErrorIs(b.t, err, context.DeadlineExceeded)
+		require.Regexp(b.t, `^locktopus: there is no connection to ws://memory \(.+\): not to be had in time$`, offline.Error())
+		require.Equal(b.t, 2*time.Second, took)
+		n.instead(nil)
+		require.NoError(b.t, held.Release(background))
+		l, err := other.Lock(background, client.Write("x"), client.Wait(time.Minute))
+		require.NoError(b.t, err)
+		require.NoError(b.t, l.Err())
 	})
 }
 

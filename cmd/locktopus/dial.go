@@ -135,7 +135,7 @@ func exitFor(err error) int {
 	case isRefused && (refused.Code == "limit" || refused.Code == "http 400"): // of the address, as of a namespace that is too long
 		return exitUsage
 	}
-	return exitUnreachable
+	return exitUnreachable // also one that is full or shutting down: 75 would say that somebody else has the locks
 }
 
 // said is an error without the client's prefix: the command says its own name. Where a flag would help it is named.

@@ -292,8 +292,8 @@ func (f *runFlags) obtain(address string, options *client.Options, incoming *inc
 	if lost, ok := errors.AsType[*client.LostError](err); ok && lost.State == "revoked" {
 		text = "an administrator took the request out of the queue: " + lost.Message
 	}
-	if err == context.DeadlineExceeded { // of --wait, while there is a connection
-		text = "not to be had in time"
+	if late, ok := errors.AsType[*client.UnavailableError](err); ok && len(late.Blockers) == 0 {
+		text += "; the server hasn't said who is in the way"
 	}
 	if offline, ok := errors.AsType[*client.OfflineError](err); ok {
 		text = fmt.Sprintf("the time to wait is over, and the server is gone: %s", said(offline.Trouble))
@@ -333,9 +333,7 @@ func (f *runFlags) lock(ctx context.Context, address string, options *client.Opt
 		return c, lock, err
 	}
 	if f.wait > 0 { // for the locks, not for the server
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, f.wait)
-		defer cancel()
+		f.items = append(f.items, client.Wait(f.wait))
 	}
 	var lock *client.Lock
 	w := &waiting{speaker: f.speaker, c: c, flags: f}

@@ -465,6 +465,17 @@ func TestWhoSitsAtATerminalIsToldWhoIsInTheWay(t *testing.T) {
 	require.Empty(t, r.stderr.String())
 }
 
+// TestWaitEndsThoughTheServerSaysNothing: its word is waited for, but not for ever.
+func TestWaitEndsThoughTheServerSaysNothing(t *testing.T) {
+	s := newStage(t)
+	s.take("a")
+	r := s.run(`exit 0`, "--ttl", "60s", "--wait", "2s")
+	s.waits("a")
+	s.wire.Hold(true)
+	r.exits(exitNotObtained)
+	require.Equal(t, "locktopus run: not to be had in time; the server hasn't said who is in the way\n", r.stderr.String())
+}
+
 // TestWhoWaitsIsToldThatTheServerIsGone, once, and that it is back. A lock that is there then is taken.
 func TestWhoWaitsIsToldThatTheServerIsGone(t *testing.T) {
 	s := newStage(t)

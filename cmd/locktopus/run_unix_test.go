@@ -5,7 +5,9 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -66,15 +68,31 @@ func TestAnotherLimitIsNoWrongCommandLine(t *testing.T) {
 	require.Equal(t, exitNotObtained, exitFor(err), "%v", err)
 }
 
+// TestAServerThatIsFullIsTrouble, and no word about who has the locks.
+func TestAServerThatIsFullIsTrouble(t *testing.T) {
+	_, host := testserver.Serve(t, func(o *server.Options) { o.Settings.Namespaces = 1 })
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c, err := client.Dial(ctx, "ws://"+host+"/v2?namespace=one", nil)
+	require.NoError(t, err)
+	defer c.Close()
+	var stderr strings.Builder
+	p := process{stdout: io.Discard, stderr: &stderr}
+	code := p.run([]string{"run", "--url", "ws://" + host + "/v2?namespace=two", "--try", "-w", "a", "--", "true"})
+	require.Equal(t, exitUnreachable, code, "%s", stderr.String())
+	require.Contains(t, stderr.String(), "namespaces")
+}
+
 // TestWhoseServerIsGoneIsTold: not that the time to wait was too short, and not the other way round.
 func TestWhoseServerIsGoneIsTold(t *testing.T) {
 	for want, errs := range map[int][]error{
 		exitUnreachable: {
 			&client.OfflineError{Server: "ws://h:1", Trouble: errors.New("refused"), Ended: context.DeadlineExceeded},
 			unreachable(context.DeadlineExceeded), &client.LostError{State: "gone"}, client.ErrDeadline,
+			&client.RefusedError{Code: "try_later"}, &client.RefusedError{Code: "draining"}, &client.RefusedError{Code: "http 503"},
 		},
 		exitUsage:       {&client.RefusedError{Code: "limit"}, &client.RefusedError{Code: "http 400"}, errGrace, client.ErrArgument},
-		exitNotObtained: {context.DeadlineExceeded, &client.LostError{State: "revoked", Message: "enough"}},
+		exitNotObtained: {context.DeadlineExceeded, &client.UnavailableError{State: "timeout"}, &client.LostError{State: "revoked", Message: "enough"}},
 	} {
 		for _, err := range errs {
 			require.Equal(t, want, exitFor(err), "%v", err)

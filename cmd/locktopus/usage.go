@@ -189,9 +189,9 @@ resources as JSON, in its environment. A signal sent to run goes to the command'
 while run waits, it leaves the queue.
 
 Exit codes: the command's own; 128+N when signal N ended it, or run while it was waiting; 64 wrong
-command line; 69 the server can't be reached; 75 the locks were not to be had, also as permits of
-another N are there at present; 77 denied; 79 the locks were lost while the command was running;
-126 the command can't be executed; 127 there is no such command.
+command line; 69 the server can't be reached, is full, or shuts down; 75 the locks were not to be
+had, also as permits of another N are there at present; 77 denied; 79 the locks were lost while
+the command was running; 126 the command can't be executed; 127 there is no such command.
 `,
 	"ls": `Usage: locktopus ls [PATH] [--json] [options]
 

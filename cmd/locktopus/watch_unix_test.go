@@ -81,7 +81,6 @@ func TestWatchGoesOnWhenTheServerIsBack(t *testing.T) {
 	require.Regexp(t, `\(acquired\) .* write newest$`, next(t, text))
 }
 
-// TestWatchEndsWhenItIsDenied, also when the server was gone meanwhile.
 // startWatch runs locktopus watch for a whole namespace.
 func startWatch(t *testing.T, address string) (cmd *exec.Cmd, lines *bufio.Reader, stderr *strings.Builder) {
 	t.Helper()
@@ -118,6 +117,7 @@ func TestWatchEndsWithItsSession(t *testing.T) {
 	require.Equal(t, exitNotObtained, cmd.ProcessState.ExitCode())
 }
 
+// TestWatchEndsWhenItIsDenied, also when the server was gone meanwhile.
 func TestWatchEndsWhenItIsDenied(t *testing.T) {
 	s, _ := newServer(t)
 	hold(t, s, "a")
@@ -138,7 +138,7 @@ func TestWatchEndsWhenItIsDenied(t *testing.T) {
 	require.Contains(t, stderr.String(), "locktopus watch: denied: not any more\n")
 }
 
-// TestWhatEndsAWatchForGood.
+// TestWhatEndsAWatchForGood, and what doesn't.
 func TestWhatEndsAWatchForGood(t *testing.T) {
 	for _, err := range []error{
 		client.ErrWatchInterrupted, client.ErrWatchLagged, context.DeadlineExceeded, &client.LostError{State: "gone"}, &client.LostError{State: "shutdown"},
