@@ -70,7 +70,7 @@ func (c *Client) renew(now time.Duration, next *time.Duration) {
 		if oldest := c.calls[0]; oldest.sent >= 0 {
 			if now-oldest.sent >= third {
 				c.options.Log.Info("locktopus: no answer, connecting again", "waited", now-oldest.sent)
-				c.link.cancel() // closing may wait for a write that is stuck, and nothing here may wait
+				c.link.cancel(errSilent) // closing may wait for a write that is stuck, and nothing here may wait
 				return
 			}
 			sooner(next, oldest.sent+third)

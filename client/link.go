@@ -26,7 +26,7 @@ var errReplaced = errors.New("another connection has taken the session over")
 type link struct {
 	socket *websocket.Conn
 	ctx    context.Context
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc // why the connection is given up; nil: that is known
 
 	answered bool // the reader's: a request was
 
@@ -36,7 +36,7 @@ type link struct {
 }
 
 func (l *link) close() {
-	l.cancel()
+	l.cancel(nil)
 	_ = l.socket.CloseNow()
 }
 
@@ -61,7 +61,7 @@ func (c *Client) connect(ctx context.Context) (*link, error) {
 		return nil, err
 	}
 	socket, response, err := websocket.Dial(ctx, c.url, &websocket.DialOptions{
-		HTTPClient:   &http.Client{Transport: c.transport},
+		HTTPClient:   &http.Client{Transport: c.transport, CheckRedirect: stay},
 		HTTPHeader:   header,
 		Subprotocols: []string{subprotocol},
 	})
@@ -70,7 +70,7 @@ func (c *Client) connect(ctx context.Context) (*link, error) {
 	}
 	socket.SetReadLimit(messageBytesMax)
 	l := &link{socket: socket, wake: make(chan struct{}, 1)}
-	l.ctx, l.cancel = context.WithCancel(c.stopped)
+	l.ctx, l.cancel = context.WithCancelCause(c.stopped)
 	if err := c.greet(ctx, l, credentials); err != nil {
 		l.close()
 		return nil, err
@@ -78,13 +78,16 @@ func (c *Client) connect(ctx context.Context) (*link, error) {
 	return l, nil
 }
 
+// stay follows no redirection: the credentials are for this server.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
 // dialError says what the server, or the network, said, which is better than what the library makes of it.
 func (c *Client) dialError(err error, response *http.Response) error {
 	if response == nil || response.StatusCode == http.StatusSwitchingProtocols {
 		if request, ok := errors.AsType[*url.Error](err); ok { // about http:// where the caller said ws://
 			err = request.Err
 		}
-		return c.cannotConnect(c.otherProtocol(err))
+		return c.cannotConnect(c.otherProtocol(bare(err)))
 	}
 	code := fmt.Sprintf("http %d", response.StatusCode)
 	if strings.Contains(response.Header.Get("WWW-Authenticate"), `"`+adminRealm+`"`) {
@@ -94,18 +97,35 @@ func (c *Client) dialError(err error, response *http.Response) error {
 	if response.StatusCode == http.StatusUnauthorized || response.StatusCode == http.StatusForbidden {
 		code = "denied"
 	}
+	return &RefusedError{Code: code, Message: c.answerText(response)}
+}
+
+// answerText is what a server says that lets nobody in: a lock server in its own words, about others there are ours.
+func (c *Client) answerText(response *http.Response) string {
 	said, _ := io.ReadAll(io.LimitReader(response.Body, 1024))
-	text := strings.TrimSpace(string(said))
-	if kind := response.Header.Get("Content-Type"); text == "" || kind != "" && !strings.HasPrefix(kind, "text/plain") {
-		text = fmt.Sprintf("what answers at %s says %q, which a lock server wouldn't: is it the right address?", c.server(), response.Status)
+	text, kind := strings.TrimSpace(string(said)), response.Header.Get("Content-Type")
+	to := response.Header.Get("Location")
+	strange := text == "" || kind != "" && !strings.HasPrefix(kind, "text/plain")
+	about := fmt.Sprintf("what answers at %s says %q", c.server(), response.Status)
+	switch status := response.StatusCode; {
+	case to != "":
+		return fmt.Sprintf("%s, and sends to %q: connect there if that is the right address", about, to)
+	case strange && status >= http.StatusBadGateway && status <= http.StatusGatewayTimeout:
+		return about + ", as a proxy would that can't reach the lock server behind it"
+	case strange && (status == http.StatusUnauthorized || status == http.StatusForbidden):
+		return about + ", as a proxy would that lets only those in whom it knows"
+	case strange:
+		return about + ", which a lock server wouldn't: is it the right address?"
+	case status == http.StatusNotFound && !strings.Contains(text, "/v2"):
+		return fmt.Sprintf("what answers at %s says %q: is it the right address?", c.server(), text)
 	}
-	return &RefusedError{Code: code, Message: text}
+	return text
 }
 
 // adminRealm is what the listener for administrators calls itself to those without its token.
 const adminRealm = "locktopus-admin"
 
-// otherProtocol adds what is likely wrong when one side speaks TLS and the other doesn't.
+// otherProtocol says what is likely wrong when one side speaks TLS and the other doesn't, or the other no HTTP.
 func (c *Client) otherProtocol(err error) error {
 	secure := strings.HasPrefix(c.url, "wss:")
 	_, noTLS := errors.AsType[tls.RecordHeaderError](err)
@@ -114,6 +134,7 @@ func (c *Client) otherProtocol(err error) error {
 	cut := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
 		strings.Contains(err.Error(), "server closed idle connection")
 	alert := strings.Contains(err.Error(), `malformed HTTP response "\x15\x03`)
+	noHTTP := strings.Contains(err.Error(), "malformed HTTP") || strings.Contains(err.Error(), "readLoopPeekFailLocked")
 	switch {
 	case secure && noTLS:
 		return fmt.Errorf("it doesn't speak TLS there: is it ws:// instead of wss://? (%w)", err)
@@ -121,10 +142,14 @@ func (c *Client) otherProtocol(err error) error {
 		return fmt.Errorf("it has hung up before any TLS: is it ws:// instead of wss://? (%w)", err)
 	case !secure && alert:
 		return fmt.Errorf("it speaks TLS there: is it wss:// instead of ws://? (%w)", err)
+	case noHTTP:
+		return fmt.Errorf("what answers there doesn't speak HTTP: is it the right address? (%w)", err)
+	case strings.HasPrefix(err.Error(), "WebSocket protocol violation"):
+		return fmt.Errorf("what answers there doesn't speak WebSocket: is it the right address? (%w)", err)
 	case !secure && cut:
 		return fmt.Errorf("it has hung up without an answer: is it wss:// instead of ws://, or another server? (%w)", err)
 	}
-	return err
+	return inWords(err)
 }
 
 // server is where the server is, without what else the address says.
@@ -146,15 +171,15 @@ func (c *Client) greet(ctx context.Context, l *link, credentials map[string]stri
 		}
 		sent := c.now()
 		if err := l.socket.Write(ctx, websocket.MessageText, text); err != nil {
-			return c.cannotConnect(err)
+			return c.cannotConnect(inWords(err))
 		}
 		_, text, err = l.socket.Read(ctx)
 		if err != nil {
-			return c.cannotConnect(err)
+			return c.cannotConnect(inWords(err))
 		}
 		var m message
 		if err := json.Unmarshal(text, &m); err != nil {
-			return c.cannotConnect(fmt.Errorf("its welcome is not understood: %w", err))
+			return c.cannotConnect(fmt.Errorf("its welcome is not understood: is it the right address? (%w)", err))
 		}
 		switch {
 		case m.Op == "welcome":
@@ -165,7 +190,7 @@ func (c *Client) greet(ctx context.Context, l *link, credentials map[string]stri
 			if err := refusal(&m); err != nil {
 				return err
 			}
-			return c.cannotConnect(errors.New("its first message is no welcome"))
+			return c.cannotConnect(errors.New("its first message is no welcome: is it the right address?"))
 		}
 	}
 }
@@ -321,6 +346,9 @@ func (c *Client) serve(l *link) error {
 func (c *Client) read(l *link) error {
 	for {
 		_, text, err := l.socket.Read(l.ctx)
+		if cause := context.Cause(l.ctx); err != nil && cause != nil {
+			return cause
+		}
 		if err != nil {
 			return c.closed(err)
 		}
@@ -350,12 +378,12 @@ func (l *link) hearOut() {
 func (c *Client) closed(err error) error {
 	closed, ok := errors.AsType[websocket.CloseError](err)
 	if !ok || closed.Code != websocket.StatusMessageTooBig {
-		return err
+		return inWords(err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.blame(&message{Error: "limit", Message: "the request is longer than the server allows (limits.message_bytes)"})
-	return err
+	return inWords(err)
 }
 
 // sending notes that a request is being sent. False: the connection has been given up, and with it perhaps the
@@ -373,13 +401,13 @@ func (c *Client) sending(l *link, q *call) bool {
 
 // linger ends the connection, which the reader notices. Before, it leaves the reader time for what the server has
 // said last: why it has closed the connection, perhaps.
-func (l *link) linger() {
+func (l *link) linger(cause error) {
 	patience := time.NewTimer(lastWordPatience)
 	defer patience.Stop()
 	select {
 	case <-l.ctx.Done():
 	case <-patience.C:
-		l.cancel()
+		l.cancel(cause)
 	}
 }
 
@@ -395,7 +423,7 @@ func (c *Client) write(l *link) {
 				return
 			}
 			if err := l.socket.Write(l.ctx, websocket.MessageText, q.text); err != nil {
-				l.linger()
+				l.linger(inWords(err))
 				return
 			}
 		}

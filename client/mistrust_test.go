@@ -259,7 +259,7 @@ func TestWhatIsNoServerForClientsIsTold(t *testing.T) {
 	for address, want := range map[string]string{
 		"wss://" + host(plain):            "it doesn't speak TLS there: is it ws:// instead of wss://? (",
 		"ws://" + host(secure):            "Client sent an HTTP request to an HTTPS server.",
-		"ws://" + host(plain):             `says "502 Bad Gateway", which a lock server wouldn't: is it the right address?`,
+		"ws://" + host(plain):             `says "502 Bad Gateway", as a proxy would that can't reach the lock server behind it`,
 		"ws://" + host(administrators):    "is the listener for administrators (admin.listen): connect to the one for clients (server.listen)",
 		"wss://" + silent.Addr().String(): "it has hung up before any TLS: is it ws:// instead of wss://? (",
 		"ws://" + silent.Addr().String():  "it has hung up without an answer: is it wss:// instead of ws://, or another server? (",

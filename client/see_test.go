@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,13 +47,15 @@ func TestWaitLeavesTheServerTimeToSayWhoIsInTheWay(t *testing.T) {
 			a, n := b.line().client(client.Options{}), b.line()
 			_, err := a.Lock(background, client.Write("x"))
 			require.NoError(b.t, err)
-			other := n.client(client.Options{})
+			var slow atomic.Bool
 			n.fault = func(_ int, toServer bool) fault {
-				if !toServer {
+				if !toServer && slow.Load() {
 					<-time.After(delay)
 				}
 				return none
 			}
+			other := n.client(client.Options{})
+			slow.Store(true)
 			began := time.Now()
 			_, err = other.Lock(background, client.Read("x"), client.Wait(5*time.Second))
 			unavailable, ok := errors.AsType[*client.UnavailableError](err)
@@ -61,7 +64,7 @@ func TestWaitLeavesTheServerTimeToSayWhoIsInTheWay(t *testing.T) {
 			require.Len(b.t, unavailable.Blockers, told)
 			require.ErrorIs(b.t, err, context.DeadlineExceeded)
 			require.Equal(b.t, 5*time.Second+min(delay, time.Second), time.Since(began))
-			n.fault = nil
+			slow.Store(false)
 		})
 	}
 }

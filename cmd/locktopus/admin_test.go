@@ -130,7 +130,7 @@ func TestAdministrationIsUnderTheServersTLS(t *testing.T) {
 	releaseSays(t, 69, "not another", "--admin", "https://"+address, "--ca", ca, "--server-name", "another")
 	releaseSays(t, 1, reached, "--admin", "https://"+address, "--ca", ca, "--server-name", "localhost")
 	releaseSays(t, 69, "unknown authority; --ca names the authority that it is from", "--admin", "https://"+address)
-	releaseSays(t, 69, "", "--admin", "http://"+address)
+	releaseSays(t, 69, "cannot reach http://"+address+": it speaks TLS there: is it https:// instead of http://?", "--admin", "http://"+address)
 }
 
 // releaseSays runs locktopus release for nobody's lock.

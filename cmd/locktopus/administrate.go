@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 
 	"github.com/locktopus-project/locktopus/v2/client"
 	"github.com/locktopus-project/locktopus/v2/internal/admin"
@@ -97,7 +98,7 @@ func (f *adminFlags) ask(path string, body []byte, wanted string) (answer []byte
 	if err != nil {
 		return nil, exitUsage, err
 	}
-	ctx, cancel := context.WithTimeoutCause(context.Background(), dialTimeout, errors.New("the server doesn't answer"))
+	ctx, cancel := answering(context.Background())
 	defer cancel()
 	method := http.MethodGet
 	if body != nil {
@@ -110,14 +111,35 @@ func (f *adminFlags) ask(path string, body []byte, wanted string) (answer []byte
 	r.Header.Set("Authorization", "Bearer "+f.token)
 	resp, err := send.RoundTrip(r) // follows no redirection: the token is for this server
 	if err != nil {
-		return nil, exitUnreachable, fmt.Errorf("cannot reach %s: %w", f.admin, err)
+		return nil, exitUnreachable, fmt.Errorf("cannot reach %s: %w", f.admin, unreached(err))
 	}
 	defer resp.Body.Close()
 	answer, err = io.ReadAll(io.LimitReader(resp.Body, adminAnswerBytes))
 	if err != nil {
-		return nil, exitUnreachable, fmt.Errorf("%s has not answered to the end; it may be done all the same: %w", f.admin, err)
+		return nil, exitUnreachable, fmt.Errorf("%s has not answered to the end; it may be done all the same: %w", f.admin, unreached(err))
 	}
 	return f.judge(resp.StatusCode, answer, wanted)
+}
+
+var errSpeaksTLS = errors.New("it speaks TLS there: is it https:// instead of http://?")
+
+// unreached says why a listener can't be reached, in words that people know.
+func unreached(err error) error {
+	text := err.Error()
+	_, noTLS := errors.AsType[tls.RecordHeaderError](err)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return errors.New("it doesn't answer")
+	case noTLS, errors.Is(err, http.ErrSchemeMismatch):
+		return errors.New("it doesn't speak TLS there: is it http:// instead of https://?")
+	case strings.Contains(text, `malformed HTTP response "\x15\x03`):
+		return errSpeaksTLS
+	case strings.Contains(text, "malformed HTTP"), strings.Contains(text, "readLoopPeekFailLocked"):
+		return errors.New("what answers there doesn't speak HTTP: is it the right address (admin.listen)?")
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+		return errors.New("it has hung up: is it https:// instead of http://, or another server?")
+	}
+	return err
 }
 
 // judge makes errors of answers that are refusals.
@@ -125,6 +147,9 @@ func (f *adminFlags) judge(status int, answer []byte, wanted string) ([]byte, in
 	var said struct{ Error, Message string }
 	var members map[string]json.RawMessage
 	_ = json.Unmarshal(answer, &said)
+	if status == http.StatusBadRequest && strings.Contains(string(answer), "HTTP request to an HTTPS server") { // net/http's words
+		return nil, exitUnreachable, fmt.Errorf("cannot reach %s: %w", f.admin, errSpeaksTLS)
+	}
 	if err := json.Unmarshal(answer, &members); err != nil || said.Error == "" && members[wanted] == nil {
 		return nil, exitUnreachable, fmt.Errorf("what answers at %s is no listener for administrators (admin.listen): status %d", f.admin, status)
 	}

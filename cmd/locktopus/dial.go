@@ -128,7 +128,7 @@ func exitFor(err error) int {
 		return exitUnreachable
 	case isLost && lost.State == "revoked": // an administrator took the request from the queue
 		return exitNotObtained
-	case unavailable, deadlock, errors.Is(err, context.DeadlineExceeded):
+	case unavailable, deadlock:
 		return exitNotObtained
 	case isRefused && refused.Code == "other_limit": // only for as long as others have permits of another limit
 		return exitNotObtained
@@ -138,9 +138,17 @@ func exitFor(err error) int {
 	return exitUnreachable // also one that is full or shutting down: 75 would say that somebody else has the locks
 }
 
-// said is an error without the client's prefix: the command says its own name. Where a flag would help it is named.
+// said is an error without the client's prefix: the command says its own name. A time that was too short is ours, and
+// where a flag would help it is named.
 func said(err error) string {
 	text := strings.TrimPrefix(err.Error(), "locktopus: ")
+	if offline, ok := errors.AsType[*client.OfflineError](err); ok {
+		trouble := strings.TrimPrefix(said(offline.Trouble), "cannot connect to "+offline.Server+": ")
+		text = fmt.Sprintf("there is no connection to %s (%s)", offline.Server, trouble)
+	}
+	if err == context.DeadlineExceeded {
+		text = "the server doesn't answer"
+	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		text += "; --ca names the authority that it is from"
 	}

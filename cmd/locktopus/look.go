@@ -81,12 +81,10 @@ func (p process) look(command string, args []string, least, most int, show func(
 		return p.misused(command, "locktopus %s: %s", command, said(err))
 	}
 	ctx := context.Background()
-	dialing, cancel := context.WithTimeout(ctx, dialTimeout)
+	dialing, cancel := answering(ctx)
 	defer cancel()
 	c, err := client.Dial(dialing, address, &options)
-	if err != nil {
-		err = unreachable(err)
-	} else {
+	if err == nil {
 		defer c.Close()
 		err = show(ctx, c, f)
 	}
@@ -147,7 +145,7 @@ func eachLock(ctx context.Context, c *client.Client, path []string, f func(*seen
 
 // answering is the time in which a server must have answered.
 func answering(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, dialTimeout, errors.New("the server doesn't answer"))
+	return context.WithTimeout(ctx, dialTimeout)
 }
 
 // lines writes what is shown: as text, or as JSON with an object for each line.

@@ -319,11 +319,11 @@ func (f *runFlags) granted(ttl time.Duration) error {
 }
 
 func (f *runFlags) lock(ctx context.Context, address string, options *client.Options) (*client.Client, *client.Lock, error) {
-	dialing, cancel := context.WithTimeoutCause(ctx, dialTimeout, errors.New("the server doesn't answer"))
+	dialing, cancel := answering(ctx)
 	defer cancel()
 	c, err := client.Dial(dialing, address, options)
 	if err != nil {
-		return nil, nil, unreachable(err)
+		return nil, nil, err
 	}
 	if err := f.granted(c.TTL()); err != nil {
 		return c, nil, err
@@ -339,14 +339,6 @@ func (f *runFlags) lock(ctx context.Context, address string, options *client.Opt
 	w := &waiting{speaker: f.speaker, c: c, flags: f}
 	w.during(func() { lock, err = c.Lock(ctx, f.items...) })
 	return c, lock, err
-}
-
-// unreachable makes a time that was too short to connect in, the one to wait among them, an error about the server.
-func unreachable(err error) error {
-	if errors.Is(err, context.DeadlineExceeded) {
-		return errors.New("the server doesn't answer")
-	}
-	return err
 }
 
 // environment is the command's: ours, and what there is to know of the lock.

@@ -88,11 +88,11 @@ func TestWhoseServerIsGoneIsTold(t *testing.T) {
 	for want, errs := range map[int][]error{
 		exitUnreachable: {
 			&client.OfflineError{Server: "ws://h:1", Trouble: errors.New("refused"), Ended: context.DeadlineExceeded},
-			unreachable(context.DeadlineExceeded), &client.LostError{State: "gone"}, client.ErrDeadline,
+			context.DeadlineExceeded, &client.LostError{State: "gone"}, client.ErrDeadline,
 			&client.RefusedError{Code: "try_later"}, &client.RefusedError{Code: "draining"}, &client.RefusedError{Code: "http 503"},
 		},
 		exitUsage:       {&client.RefusedError{Code: "limit"}, &client.RefusedError{Code: "http 400"}, errGrace, client.ErrArgument},
-		exitNotObtained: {context.DeadlineExceeded, &client.UnavailableError{State: "timeout"}, &client.LostError{State: "revoked", Message: "enough"}},
+		exitNotObtained: {&client.UnavailableError{State: "timeout"}, &client.LostError{State: "revoked", Message: "enough"}},
 	} {
 		for _, err := range errs {
 			require.Equal(t, want, exitFor(err), "%v", err)
