@@ -18,8 +18,8 @@ import (
 
 const hostileConfig = `
 [limits]
-handshake_timeout = "2s"
-message_timeout = "2s"
+handshake_timeout = "5s"
+message_timeout = "5s"
 write_timeout = "1s"
 close_timeout = "1s"
 ping_interval = "1s"
@@ -72,6 +72,8 @@ var hostileClients = map[string]func(h *intruder){
 const heavyConfig = `
 [limits]
 message_bytes = 2_097_152
+handshake_timeout = "30s"
+message_timeout = "30s"
 `
 
 // heavy clients send what is small to make and large to look at. It takes a while to arrive, so the
