@@ -79,7 +79,7 @@ func ExampleOptions() {
 			return http.Header{"Authorization": {"Bearer fresh"}}, nil, nil
 		},
 
-		// The lock is still held, but the server hasn't been heard for so long that it may end.
+		// The lock is still held, but the server hasn't been heard for so long that it may end, or is shutting down.
 		OnRisk:     func(atRisk bool) { slog.Warn("locks at risk", "are", atRisk) },
 		BackoffMin: 100 * time.Millisecond, // between two attempts to connect
 		BackoffMax: 10 * time.Second,
@@ -92,9 +92,9 @@ func ExampleOptions() {
 	c, err := client.Dial(context.Background(), address, options)
 	must(err)
 	defer c.Close()
-	fmt.Println(c.TTL(), c.Connected(), c.Session() != "", c.Epoch() != "", c.Durable())
+	fmt.Println(c.TTL(), c.Connected(), c.Draining(), c.Session() != "", c.Epoch() != "", c.Durable())
 	// Output:
-	// 20s true true true false
+	// 20s true false true true false
 }
 
 func ExampleCheckAddress() {

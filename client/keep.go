@@ -93,9 +93,12 @@ func (c *Client) usable(d time.Duration) time.Duration {
 	return d - d/50 - min(margin, d/2)
 }
 
+// end is when all locks end unless the server is heard. One that is shutting down ends them in any case. c.mu is held.
+func (c *Client) end() time.Duration { return min(c.heard+c.usable(c.ttl), c.stops) }
+
 // endOverdue ends locks that the server may have given to others. c.mu is held.
 func (c *Client) endOverdue(now time.Duration, next *time.Duration) {
-	if all := c.heard + c.usable(c.ttl); now < all {
+	if all := c.end(); now < all {
 		sooner(next, all)
 	} else {
 		for _, l := range c.locks {
@@ -113,10 +116,10 @@ func (c *Client) endOverdue(now time.Duration, next *time.Duration) {
 	sooner(next, c.due)
 }
 
-// assess says whether the risk has changed that the session ends. c.mu is held.
+// assess says whether the risk has changed that the locks end. c.mu is held.
 func (c *Client) assess(now time.Duration, next *time.Duration) bool {
 	at := c.heard + c.usable(c.ttl)*2/3
-	risky := now >= at
+	risky := now >= at || c.stops != never
 	if !risky {
 		sooner(next, at)
 	}

@@ -283,7 +283,7 @@ func (c *Client) welcome(l *link, m *message, resumed bool, sent time.Duration) 
 	}
 	c.session, c.secret, c.epoch, c.durable, c.refused = m.Session, m.Secret, m.Epoch, m.Durable, nil
 	c.ttl = time.Duration(m.TTLMS) * time.Millisecond
-	c.heard, c.said = max(c.heard, sent), sent
+	c.heard, c.said, c.stops = max(c.heard, sent), sent, never
 	c.link = l
 	c.bounds = bounds{bytes: m.MessageBytes, values: m.MessageValues}
 	c.sweep()

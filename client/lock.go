@@ -161,9 +161,9 @@ func (l *Lock) begun(sent time.Duration, m *message) {
 	}
 }
 
-// until is when a lock that is held ends unless the server is heard. c.mu is held.
+// until is when a lock that is held ends unless the server is heard, or goes. c.mu is held.
 func (l *Lock) until() time.Duration {
-	end := l.c.heard + l.c.usable(l.c.ttl)
+	end := l.c.end()
 	if l.lease > 0 {
 		end = min(end, l.leased+l.c.usable(l.left))
 	}
@@ -338,12 +338,17 @@ func (l *Lock) Err() error {
 // expire ends a lock whose time is over. The server may have given it to others; it is told in case that it hasn't.
 // c.mu is held.
 func (l *Lock) expire(now time.Duration) {
-	if l.state == heldLock && now >= l.until() {
-		l.askRelease(ErrDeadline)
+	if l.state != heldLock || now < l.until() {
+		return
 	}
+	if now >= l.c.stops {
+		l.askRelease(&LostError{State: "shutdown", Message: "the server is shutting down, and the lock would end with it"})
+		return
+	}
+	l.askRelease(ErrDeadline)
 }
 
-// Deadline is how much longer the lock lasts at least if the server is not heard again.
+// Deadline is how much longer the lock lasts at least if the server is not heard again, or if it is shutting down.
 func (l *Lock) Deadline() time.Duration {
 	l.c.mu.Lock()
 	defer l.c.mu.Unlock()

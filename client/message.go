@@ -58,6 +58,7 @@ type message struct {
 	Change  string   `json:"change"`
 	Number  uint64   `json:"n"`
 	Notice  string   `json:"notice"`
+	MS      int64    `json:"ms"`
 	Next    string   `json:"next"`
 
 	Blockers []Blocker  `json:"blockers"`

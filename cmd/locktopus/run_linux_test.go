@@ -354,6 +354,35 @@ func TestTheServerIsKilledWhileTheCommandRuns(t *testing.T) {
 	require.False(t, alive(pid))
 }
 
+// TestTheCommandIsGoneBeforeAServerThatStops: the real one, with SIGTERM. The server needn't wait for the rest of its time.
+func TestTheCommandIsGoneBeforeAServerThatStops(t *testing.T) {
+	p := serve(t, "[server]\ndrain = \"3s\"")
+	s := &stage{t: t, url: "ws://" + p.address() + "/v2?namespace=run"}
+	r := s.run(stubborn, "--ttl", "1m", "--grace", "1s")
+	pid := r.pid()
+	p.signal(syscall.SIGTERM)
+	p.exits(0)
+	require.False(t, alive(pid))
+	r.exits(exitLost)
+	require.Equal(t, `locktopus run: ending the command: the server is shutting down, and the lock is about to end with it
+locktopus run: killing the command, which has not ended in time
+`, r.stderr.String())
+}
+
+// TestACommandMayEndWhileTheServerStops, undisturbed if there is time enough.
+func TestACommandMayEndWhileTheServerStops(t *testing.T) {
+	p := serve(t, "[server]\ndrain = \"1m\"")
+	s := &stage{t: t, url: "ws://" + p.address() + "/v2?namespace=run"}
+	r := s.run(`echo $$; read line; exit 3`)
+	r.pid()
+	p.signal(syscall.SIGTERM)
+	p.await("msg=\"stopping")
+	require.NoError(t, r.stdin.Close())
+	r.exits(3)
+	p.exits(0)
+	require.Empty(t, r.stderr.String())
+}
+
 // TestTheCommandHasTheTerminal: it may read from it, and Ctrl-C and Ctrl-Z are for it.
 func TestTheCommandHasTheTerminal(t *testing.T) {
 	s := newStage(t)

@@ -16,7 +16,7 @@ func (f *runFlags) supervise(p process, program string, c *client.Client, lock *
 		f.say("cannot execute %s: %v", f.command[0], bareError(err))
 		return exitCannotExecute
 	}
-	w := &wrapper{speaker: f.speaker, child: ch, lock: lock, grace: min(f.grace, graceOf(c.TTL()))}
+	w := &wrapper{speaker: f.speaker, child: ch, client: c, lock: lock, grace: min(f.grace, graceOf(c.TTL()))}
 	w.watch(incoming)
 	w.release()
 	if w.cause == nil {
@@ -42,12 +42,16 @@ const (
 	groupPause = 10 * time.Millisecond
 )
 
-var errUnheard = errors.New("the server has not been heard, and the lock is about to end")
+var (
+	errUnheard  = errors.New("the server has not been heard, and the lock is about to end")
+	errStopping = errors.New("the server is shutting down, and the lock is about to end with it")
+)
 
 // wrapper watches a command and its lock.
 type wrapper struct {
 	*speaker
 	child  *child
+	client *client.Client
 	lock   *client.Lock
 	grace  time.Duration
 	left   bool      // the command has ended, others of its group may not have
@@ -103,6 +107,8 @@ func (w *wrapper) tend(now time.Time) time.Duration {
 	case w.cause != nil:
 	case left == 0:
 		w.lose(w.lock.Err(), min(w.grace, lostGrace))
+	case left <= w.grace && w.client.Draining():
+		w.lose(errStopping, max(0, left-killAhead))
 	case left <= w.grace:
 		w.lose(errUnheard, max(0, left-killAhead))
 	case w.left && w.killAt.IsZero():
