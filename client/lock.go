@@ -174,7 +174,11 @@ func (l *Lock) until() time.Duration {
 // any more. sent is when the server can have granted it at the earliest, as far as is known. c.mu is held.
 func (l *Lock) acquired(sent time.Duration, m *message) {
 	l.begun(sent, m)
-	if l.c.now() >= l.until() {
+	switch now := l.c.now(); {
+	case now >= l.c.stops: // it would end at once; the next server is asked again, as for all that wait
+		l.c.locks[l.id] = l
+		return
+	case now >= l.until():
 		l.askRelease(ErrDeadline)
 		return
 	}

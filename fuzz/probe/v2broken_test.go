@@ -188,6 +188,7 @@ func (y *toyV2) hello(c wsnet.Conn, a *toyAttachment, h *wire.V2Greeting) {
 	y.wake()
 	if err == nil {
 		y.fx.Welcome.Epoch = []byte("e")
+		y.fx.Welcome.MessageBytes, y.fx.Welcome.MessageValues = 65536, 8192
 		y.prove(&y.fx.Welcome)
 		y.say(c, string(wire.AppendV2Welcome(nil, &y.fx.Welcome)))
 		y.tell(c, a)

@@ -210,6 +210,9 @@ func (r *roundV2) welcomed(c *clientV2, m *reply) error {
 		m.fail("the session has no time")
 	}
 	take[bool](m, "durable")
+	if bytes, values := m.number("message_bytes"), m.number("message_values"); m.err == nil && (bytes == 0 || values == 0) {
+		m.fail("no message would be small enough")
+	}
 	r.sameRun(m)
 	is(m, "last_id", s.lastID)
 	is(m, "event", s.last())
