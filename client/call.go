@@ -159,23 +159,6 @@ func (c *Client) handle(l *link, text []byte) error {
 	return nil // of a later version
 }
 
-// noticed takes up what the server tells everybody. c.mu is held.
-func (c *Client) noticed(m *message) {
-	c.options.Log.Info("locktopus: notice of the server", "notice", m.Notice)
-	if m.Notice == "draining" {
-		c.stops = c.now() + c.usable(time.Duration(m.MS)*time.Millisecond)
-		c.look()
-	}
-}
-
-// Draining says whether the server has said that it is shutting down. Its locks end before it does: each is lost with the
-// State "shutdown", early enough for the program to react (Options.Margin).
-func (c *Client) Draining() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.stops != never
-}
-
 // blame answers the request with which the server ends the connection: the oldest that has no answer, as answers
 // come in order. c.mu is held.
 func (c *Client) blame(m *message) {

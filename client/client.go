@@ -41,8 +41,10 @@ type Options struct {
 	// Dial makes connections, to a Unix socket for example; nil: over TCP, or as HTTP_PROXY and its like say.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// OnRisk, if there is one, is called with true when two thirds of the time in which the server must be
-	// heard are over and it has not been, and when the server says that it is shutting down; with false when it has been heard
-	// again, or another one. Locks are still held meanwhile, and Lock.Deadline says for how long. Calls come one after the other, on a goroutine of their own; it must not close the client.
+	// heard are over and it has not been, and when it says that it is shutting down (see Client.Draining); with
+	// false when it has been heard again, or the next server has. Locks are still held meanwhile, and
+	// Lock.Deadline says for how long. Calls come one after the other, on a goroutine of their own; it must not
+	// close the client.
 	OnRisk func(atRisk bool)
 	// BackoffMin and BackoffMax bound how long the client waits between two attempts to connect, which
 	// doubles each time and is drawn at random from its upper half; 50 ms and 5 s if zero.
@@ -112,7 +114,7 @@ type Client struct {
 	watches   map[uint64]*Watch
 	heard     time.Duration // when the newest request was sent that has been answered
 	said      time.Duration // when something was sent last
-	stops     time.Duration // when the server, which is shutting down, ends all locks, as far as they may be counted on; never: it isn't
+	stops     time.Duration // until when locks of a server that is shutting down may be counted on; never: it isn't
 	risky     bool
 	closing   bool
 	refused   error         // the server doesn't let this client in; nil: it does, as far as is known

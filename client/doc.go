@@ -37,6 +37,11 @@
 // clocks run alike within 2 %, the client knows first. Where the system has a clock that goes on while
 // the machine sleeps it is used; a machine that wakes up finds its locks ended within a second.
 //
+// A server that is told to stop says so ahead (Client.Draining, Options.OnRisk) and leaves holders some time to finish.
+// The client takes that time, less 2 % and the margin, for the end of all locks: work that is done before is done, and
+// what isn't is told that its lock is lost (LostError, "shutdown") while nobody else can have it yet. Who waits goes on
+// waiting, for the next server; where its party holds something it may still be granted by this one, to finish.
+//
 // A server that was killed and is started again has forgotten its locks, and gives none away until its clients' time is
 // over, unless it has no state directory or state.grace is false. A process that is stopped can't be told anything.
 // Only fencing helps there.

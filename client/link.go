@@ -283,7 +283,7 @@ func (c *Client) welcome(l *link, m *message, resumed bool, sent time.Duration) 
 	}
 	c.session, c.secret, c.epoch, c.durable, c.refused = m.Session, m.Secret, m.Epoch, m.Durable, nil
 	c.ttl = time.Duration(m.TTLMS) * time.Millisecond
-	c.heard, c.said, c.stops = max(c.heard, sent), sent, never
+	c.heard, c.said = max(c.heard, sent), sent
 	c.link = l
 	c.bounds = bounds{bytes: m.MessageBytes, values: m.MessageValues}
 	c.sweep()
@@ -294,7 +294,7 @@ func (c *Client) welcome(l *link, m *message, resumed bool, sent time.Duration) 
 	}
 	switch {
 	case !resumed:
-		c.event = m.Event
+		c.event, c.stops = m.Event, never
 	case m.FirstEvent > c.event+1:
 		c.event = m.FirstEvent - 1
 		c.reconcile(maps.Clone(c.locks), m)

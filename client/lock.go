@@ -28,6 +28,7 @@ type Lock struct {
 	id      uint64
 	asked   *call // the request for it
 	state   lockState
+	aside   bool // it waits for the next server, as this one is shutting down
 	token   uint64
 	slots   []uint32
 	leased  time.Duration // when the last thing was sent that the server has answered with what is left of its lease
@@ -123,7 +124,7 @@ func (l *Lock) begin() {
 		r.WaitMS = milliseconds(waitFor(left))
 	}
 	q := l.c.begin(&r, nil)
-	l.id, l.asked, q.lock = q.ID, q, l
+	l.id, l.asked, q.lock, l.aside = q.ID, q, l, false
 	q.take = func(m *message) { l.answered(q, m) }
 	if q.err != nil {
 		l.drop(q.err)
@@ -138,10 +139,13 @@ func (l *Lock) answered(q *call, m *message) {
 	if l.state == overLock {
 		return // given up meanwhile; a release is on its way
 	}
-	switch m.State {
-	case "acquired":
+	switch {
+	case m.State == "enqueued", m.State == "acquired" && l.aside: // whose release is on its way
+		l.c.locks[l.id] = l
+	case m.State == "acquired":
 		l.acquired(q.sent, m)
-	case "enqueued":
+	case m.Error == "draining" && l.canStandAside(l.c.holders()):
+		l.aside = true
 		l.c.locks[l.id] = l
 	default:
 		l.drop(ended(m))
@@ -175,8 +179,9 @@ func (l *Lock) until() time.Duration {
 func (l *Lock) acquired(sent time.Duration, m *message) {
 	l.begun(sent, m)
 	switch now := l.c.now(); {
-	case now >= l.c.stops: // it would end at once; the next server is asked again, as for all that wait
+	case now >= l.c.stops && l.request.waits(): // it would end at once
 		l.c.locks[l.id] = l
+		l.standAside()
 		return
 	case now >= l.until():
 		l.askRelease(ErrDeadline)
@@ -194,7 +199,7 @@ func (l *Lock) acquired(sent time.Duration, m *message) {
 func (l *Lock) happened(m *message) {
 	switch m.State {
 	case "acquired":
-		if l.state != waitingLock {
+		if l.state != waitingLock || l.aside {
 			return
 		}
 		l.acquired(l.c.heard, m)
@@ -342,14 +347,13 @@ func (l *Lock) Err() error {
 // expire ends a lock whose time is over. The server may have given it to others; it is told in case that it hasn't.
 // c.mu is held.
 func (l *Lock) expire(now time.Duration) {
-	if l.state != heldLock || now < l.until() {
-		return
-	}
-	if now >= l.c.stops {
+	switch {
+	case l.state != heldLock || now < l.until():
+	case now >= l.c.stops:
 		l.askRelease(&LostError{State: "shutdown", Message: "the server is shutting down, and the lock would end with it"})
-		return
+	default:
+		l.askRelease(ErrDeadline)
 	}
-	l.askRelease(ErrDeadline)
 }
 
 // Deadline is how much longer the lock lasts at least if the server is not heard again, or if it is shutting down.
