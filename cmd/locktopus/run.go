@@ -45,7 +45,16 @@ type runFlags struct {
 	graceAsked time.Duration // 0: it was left to us
 	note, name string
 	command    []string
-	attended   bool // somebody reads at a terminal what is said
+	attended   bool          // somebody reads at a terminal what is said
+	risk       chan struct{} // holds one: the lock may end earlier than was known
+}
+
+// warned has whoever watches the lock look again.
+func (f *runFlags) warned(bool) {
+	select {
+	case f.risk <- struct{}{}:
+	default:
+	}
 }
 
 func (p process) runCommand(args []string) int {
@@ -53,7 +62,7 @@ func (p process) runCommand(args []string) int {
 	if err != nil {
 		return p.misused("run", "locktopus run: %v", err)
 	}
-	options := client.Options{Name: f.name, TTL: f.ttl}
+	options := client.Options{Name: f.name, TTL: f.ttl, OnRisk: f.warned}
 	if err := f.options(p, &options); err != nil {
 		return p.misused("run", "locktopus run: %v", err)
 	}
@@ -79,7 +88,7 @@ func (p process) runCommand(args []string) int {
 }
 
 func (p process) parseRun(args []string) (*runFlags, error) {
-	f := &runFlags{ttl: 15 * time.Second}
+	f := &runFlags{ttl: 15 * time.Second, risk: make(chan struct{}, 1)}
 	before, command := splitCommand(args)
 	var wait, ttl, grace string
 	var faults []error

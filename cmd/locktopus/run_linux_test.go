@@ -354,33 +354,51 @@ func TestTheServerIsKilledWhileTheCommandRuns(t *testing.T) {
 	require.False(t, alive(pid))
 }
 
-// TestTheCommandIsGoneBeforeAServerThatStops: the real one, with SIGTERM. The server needn't wait for the rest of its time.
-func TestTheCommandIsGoneBeforeAServerThatStops(t *testing.T) {
-	p := serve(t, "[server]\ndrain = \"3s\"")
-	s := &stage{t: t, url: "ws://" + p.address() + "/v2?namespace=run"}
-	r := s.run(stubborn, "--ttl", "1m", "--grace", "1s")
-	pid := r.pid()
-	p.signal(syscall.SIGTERM)
-	p.exits(0)
-	require.False(t, alive(pid))
-	r.exits(exitLost)
-	require.Equal(t, `locktopus run: ending the command: the server is shutting down, and the lock is about to end with it
+// TestACommandIsGoneBeforeTheNextServerComes: the real one, told to stop and started again. Whoever waits gets the lock
+// from the second server, and nothing from the first, which needn't use up its time.
+func TestACommandIsGoneBeforeTheNextServerComes(t *testing.T) {
+	for drain, grace := range map[string]string{"4s": "1s", "1s": "800ms", "900ms": "1s", "50ms": "1s"} {
+		t.Run("drain "+drain+", grace "+grace, func(t *testing.T) {
+			t.Parallel()
+			p := serve(t, "[server]\ndrain = \""+drain+"\"")
+			s := &stage{t: t, url: "ws://" + p.address() + "/v2?namespace=run"}
+			r := s.run(stubborn, "--ttl", "1m", "--grace", grace)
+			pid := r.pid()
+			rival := s.run(`echo $$; read line`)
+			c, err := client.Dial(s.ctx(), s.url, nil)
+			require.NoError(t, err)
+			s.rival = c
+			s.waits("a")
+			require.NoError(t, c.Close())
+
+			p.signal(syscall.SIGTERM)
+			p.exits(exitOK)
+			require.NotContains(t, p.text(), "the drain time was over")
+			p.next()
+			rival.pid()
+			require.False(t, alive(pid), "somebody else has the lock")
+			r.exits(exitLost)
+			require.Regexp(t, `^locktopus run: ending the command: the server is shutting down, and the lock is about to end with it
 locktopus run: killing the command, which has not ended in time
-`, r.stderr.String())
+$`, r.stderr.String())
+			require.NoError(t, rival.stdin.Close())
+			rival.exits(1)
+		})
+	}
 }
 
-// TestACommandMayEndWhileTheServerStops, undisturbed if there is time enough.
-func TestACommandMayEndWhileTheServerStops(t *testing.T) {
-	p := serve(t, "[server]\ndrain = \"1m\"")
+// TestACommandThatIsDoneInTimeDoesNotNoticeThatTheServerStops, and the server doesn't wait for longer.
+func TestACommandThatIsDoneInTimeDoesNotNoticeThatTheServerStops(t *testing.T) {
+	p := serve(t, "[server]\ndrain = \"1h\"")
 	s := &stage{t: t, url: "ws://" + p.address() + "/v2?namespace=run"}
-	r := s.run(`echo $$; read line; exit 3`)
+	r := s.run(`trap "echo told" TERM; echo $$; read line; exit 3`)
 	r.pid()
 	p.signal(syscall.SIGTERM)
-	p.await("msg=\"stopping")
+	p.await(`msg="stopping`)
 	require.NoError(t, r.stdin.Close())
-	r.exits(3)
-	p.exits(0)
+	require.Empty(t, r.exits(3))
 	require.Empty(t, r.stderr.String())
+	p.exits(exitOK)
 }
 
 // TestTheCommandHasTheTerminal: it may read from it, and Ctrl-C and Ctrl-Z are for it.

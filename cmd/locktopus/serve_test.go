@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -143,6 +144,16 @@ func (p *program) stopsWell() {
 	p.signal(syscall.SIGTERM)
 	p.await("msg=stopped")
 	p.exits(exitOK)
+}
+
+// next starts the server anew once it has ended: where it was, with what it has kept.
+func (p *program) next() *program {
+	p.t.Helper()
+	args := slices.Clone(p.cmd.Args[1:])
+	args[slices.Index(args, "127.0.0.1:0")] = p.address()
+	n := start(p.t, args)
+	n.await("msg=listening")
+	return n
 }
 
 var addressOf = regexp.MustCompile(`msg=listening address=(\S+)`)

@@ -16,7 +16,7 @@ func (f *runFlags) supervise(p process, program string, c *client.Client, lock *
 		f.say("cannot execute %s: %v", f.command[0], bareError(err))
 		return exitCannotExecute
 	}
-	w := &wrapper{speaker: f.speaker, child: ch, client: c, lock: lock, grace: min(f.grace, graceOf(c.TTL()))}
+	w := &wrapper{speaker: f.speaker, child: ch, client: c, lock: lock, grace: min(f.grace, graceOf(c.TTL())), risk: f.risk}
 	w.watch(incoming)
 	w.release()
 	if w.cause == nil {
@@ -54,11 +54,12 @@ type wrapper struct {
 	client *client.Client
 	lock   *client.Lock
 	grace  time.Duration
-	left   bool      // the command has ended, others of its group may not have
-	killAt time.Time // zero: the group was not told to end
-	cause  error     // why the lock was lost; nil: it was not
-	told   bool      // and people were told
-	killed bool      // the group was, because it did not end in time
+	risk   <-chan struct{} // there may be less time left than there was
+	left   bool            // the command has ended, others of its group may not have
+	killAt time.Time       // zero: the group was not told to end
+	cause  error           // why the lock was lost; nil: it was not
+	told   bool            // and people were told
+	killed bool            // the group was, because it did not end in time
 }
 
 // watch returns when the command and its group are gone. It passes signals on, and has them end before the lock does.
@@ -79,6 +80,7 @@ func (w *wrapper) watch(incoming *incomingSignals) {
 			}
 		case <-over:
 			over = nil
+		case <-w.risk:
 		case <-timer.C:
 		}
 		if w.left && w.child.gone() {
