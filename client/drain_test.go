@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -320,25 +321,56 @@ func TestAGrantThatTheNoticeHasOvertakenIsNobodysEither(t *testing.T) {
 }
 
 // TestAWarningHoldsForTheWholeServer: a session that is gone on with is with the server that has said that it shuts down.
+// Who stands aside goes on doing so, whatever that server still lists.
 func TestAWarningHoldsForTheWholeServer(t *testing.T) {
-	x := newLiar(t, func(n int32, w *words) {
-		w.hears()
-		if n > 1 {
-			w.says(`{"op":"welcome","session":"s1","secret":"x2","ttl_ms":60000,"epoch":"e1","last_id":1,"locks":[{"lock":1,"state":"acquired","token":"5"}],"event":0}`)
-			w.hears() // the question below
-			w.says(`{"id":2,"state":"inspected","locks":[]}`)
-			w.untilGone()
-			return
-		}
-		w.says(liarsWelcome)
-		w.hears()
-		w.says(`{"id":1,"state":"acquired","token":"5"}`, `{"notice":"draining","ms":30000}`)
-	})
-	c := x.dial(client.Options{})
-	l, err := c.Lock(soon(t), client.Write("a"))
-	require.NoError(t, err)
-	_, _, err = c.Inspect(soon(t), nil, 1, "") // over the second connection
-	require.NoError(t, err)
-	require.True(t, c.Draining())
-	require.LessOrEqual(t, l.Deadline(), 30*time.Second)
+	const first, second = `{"lock":1,"state":"acquired","token":"5"}`, `{"lock":2,"state":"acquired","token":"6"}`
+	for _, list := range []string{first, first + "," + second} {
+		again, over := make(chan struct{}), make(chan struct{})
+		x := newLiar(t, func(n int32, w *words) {
+			w.hears()
+			switch n {
+			case 1:
+				w.says(liarsWelcome)
+				w.hears()
+				w.says(`{"id":1,"state":"acquired","token":"5"}`)
+				w.hears()
+				w.says(`{"id":2,"state":"enqueued","ahead":1}`, `{"notice":"draining","ms":30000}`)
+				w.hears() // the release of the second; then the connection is lost
+			case 2:
+				w.says(`{"op":"welcome","session":"s1","secret":"x2","ttl_ms":60000,"epoch":"e1","last_id":2,"event":0,"locks":[` + list + `]}`)
+				if m := w.hears(); m["op"] != "release" || m["lock"] != 2.0 {
+					w.t.Errorf("got %v instead of a release", m)
+				}
+				w.says(`{"id":3,"lock":2,"state":"canceled"}`)
+				close(again)
+				<-over
+				w.says(`{"error":"shutdown"}`)
+			default:
+				w.says(strings.ReplaceAll(liarsWelcome, "s1", "s2"))
+				w.hears()
+				w.says(`{"id":1,"state":"acquired","token":"7"}`)
+				w.untilGone()
+			}
+		})
+		c := x.dial(client.Options{})
+		held, err := c.Lock(soon(t), client.Write("a"))
+		require.NoError(t, err)
+		waits := make(chan uint64, 1)
+		go func() {
+			l, err := c.Lock(soon(t), client.Write("b"))
+			if err != nil {
+				t.Error(err)
+				close(waits)
+				return
+			}
+			waits <- l.Token()
+		}()
+		<-again
+		require.True(t, c.Draining())
+		require.LessOrEqual(t, held.Deadline(), 30*time.Second)
+		require.NoError(t, held.Err())
+		require.Empty(t, waits)
+		close(over)
+		require.Equal(t, uint64(7), <-waits)
+	}
 }

@@ -322,7 +322,7 @@ func (c *Client) reconcile(missing map[uint64]*Lock, m *message) {
 		return
 	}
 	for _, l := range missing { // released, too: the list may have been refused
-		if l.state != overLock {
+		if l.state != overLock && !l.aside {
 			l.askRelease(&LostError{State: "gone", Message: "it ended while there was no connection"})
 		}
 	}

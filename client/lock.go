@@ -219,6 +219,7 @@ func (l *Lock) happened(m *message) {
 func (l *Lock) found(info *LockInfo) {
 	m := &message{State: info.State, Token: info.Token, Slots: info.Slots, LeaseMS: info.LeaseMS}
 	switch {
+	case l.aside: // its release is sent once more
 	case l.state == heldLock && info.Token < l.token:
 		l.askRelease(&LostError{State: "gone", Message: fmt.Sprintf("the server says that its token is %d, and has said %d already", info.Token, l.token)})
 	case l.state == waitingLock && info.State != "enqueued":

@@ -185,8 +185,8 @@ their end while the command runs, it is ended before: SIGTERM, and then SIGKILL.
   --key FILE             its key
 
 The command finds LOCKTOPUS_TOKEN, the fencing token, LOCKTOPUS_LOCK_ID, and LOCKTOPUS_PATHS, its
-resources as JSON, in its environment. A signal sent to run goes to the command's process group;
-while run waits, it leaves the queue.
+resources as JSON, in its environment, but not LOCKTOPUS_AUTHORIZATION nor LOCKTOPUS_ADMIN_TOKEN.
+A signal sent to run goes to the command's process group; while run waits, it leaves the queue.
 
 Exit codes: the command's own; 128+N when signal N ended it, or run while it was waiting; 64 wrong
 command line; 69 the server can't be reached, is full, or shuts down; 75 the locks were not to be

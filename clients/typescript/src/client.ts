@@ -32,7 +32,10 @@ export interface Options {
   authorize?: () => Promise<{ headers?: Record<string, string>; credentials?: Record<string, string> }>;
   /** Gives up connecting for the first time. */
   signal?: AbortSignal;
-  /** Called with true when two thirds of the time are over in which the server must be heard, with false when it was. */
+  /**
+   * Called with true when two thirds of the time are over in which the server must be heard, and when it says that it is
+   * shutting down (see `draining`); with false when it was heard, or the next server was. Locks are still held meanwhile.
+   */
   onRisk?: (atRisk: boolean) => void;
   /** Bounds of the pause between two attempts to connect, in milliseconds; 50 and 5000 if absent. */
   backoff?: { min: number; max: number };
@@ -80,6 +83,7 @@ export class Client {
   #heard = 0;
   #said = 0;
   #calls: Call[] = [];
+  #stops = Infinity; // until when locks of a server that is shutting down may be counted on
   #risky = false;
   #closing = false;
   #timer?: ReturnType<typeof setTimeout>;
@@ -121,6 +125,20 @@ export class Client {
   /** The time to live that the server has granted, in milliseconds. */
   get ttl(): number {
     return this.#ttl;
+  }
+
+  /**
+   * Whether the server is shutting down, as it has said itself: it ends all locks in a while, and gives nothing new. Each
+   * lock that is still held then is lost before that, with the state "shutdown" and `margin` to react. It is true until
+   * the client has found the next server.
+   */
+  get draining(): boolean {
+    return this.#stops !== Infinity;
+  }
+
+  /** @internal Until when locks may be counted on, as the server is shutting down. */
+  get stops(): number {
+    return this.#stops;
   }
 
   /** @internal Of the newest request. */
@@ -369,6 +387,7 @@ export class Client {
     for (const call of this.#calls) this.#send(call);
     if (!resumed) {
       this.#event = m.event ?? 0;
+      this.#stops = Infinity;
     } else if ((m.first_event ?? 0) > this.#event + 1) {
       this.#event = m.first_event! - 1;
       this.#reconcile(new Map(this.locks), m);
@@ -533,12 +552,29 @@ export class Client {
       this.#answered(socket, m);
     } else if (m.watch !== undefined) this.watches.get(m.watch)?.happened(m);
     else if (m.event !== undefined) this.#happened(socket, m);
+    else if (m.notice === "draining") this.#drains(m.ms ?? 0);
     else if (m.error !== undefined) {
       if (m.error === "malformed") this.#blame(socket, m);
       this.#lost(socket, m.message ? `${m.error}: ${m.message}` : m.error, m.error === "shutdown");
       if (m.error === "shutdown" && !this.#closing) this.#forget(new LostError("shutdown", m.message));
       if (m.error === "ended" && !this.#closing) this.#forget(new LostError("revoked", m.message)); // by an administrator
     }
+  }
+
+  /**
+   * Takes up that the server shuts down. Those who wait leave its queues, and wait for the next one: what they would get
+   * here they would lose in a moment, and the server would have to wait for them.
+   */
+  #drains(ms: number): void {
+    this.#stops = Math.min(this.#stops, clock() + this.usable(ms));
+    const holders = this.holders();
+    for (const lock of this.#waiting()) if (lock.canStandAside(holders)) lock.standAside();
+    this.tend();
+  }
+
+  /** @internal The parties that hold locks. */
+  holders(): Set<number> {
+    return new Set([...this.locks.values()].filter((l) => l.holding).map((l) => l.party));
   }
 
   /**
@@ -581,9 +617,9 @@ export class Client {
     return time - time / 50 - Math.min(this.options.margin ?? Math.min(time / 10, 2000), time / 2);
   }
 
-  /** @internal When all locks are over unless the server is heard. */
+  /** @internal When all locks are over unless the server is heard; one that is shutting down ends them in any case. */
   get until(): number {
-    return this.#heard + this.usable(this.#ttl);
+    return Math.min(this.#heard + this.usable(this.#ttl), this.#stops);
   }
 
   /** @internal Does what is due. */
@@ -627,7 +663,7 @@ export class Client {
 
   #assess(now: number): number {
     const at = this.#heard + (this.usable(this.#ttl) * 2) / 3;
-    const risky = now >= at;
+    const risky = now >= at || this.draining;
     if (risky !== this.#risky) {
       this.#risky = risky;
       queueMicrotask(() => this.options.onRisk?.(risky)); // what it does must not hold this up

@@ -36,6 +36,7 @@ const longestTimer = 2 ** 31 - 1; // ms; beyond it timers of the platform fire a
 
 /** Why a lock's time is over. */
 const overdue = () => new LostError("deadline", "its time is over, and the server has not been heard extending it");
+const stopped = () => new LostError("shutdown", "the server is shutting down, and the lock would end with it");
 
 /** A promise that somebody else settles, and nobody need wait for. */
 function later() {
@@ -58,6 +59,7 @@ export class Lock {
   #settle!: { resolve: (lock: Lock) => void; reject: (cause: unknown) => void };
   #upgrade?: { resolve: () => void; reject: (cause: unknown) => void };
   #asked?: Call;
+  #aside = false; // it waits for the next server, as this one is shutting down
   #patience?: ReturnType<typeof setTimeout>;
   readonly #party: Party;
   /** @internal */ id = 0;
@@ -92,9 +94,40 @@ export class Lock {
     return this.#state === "held";
   }
 
+  /** How much longer the lock lasts at least, in milliseconds, if the server isn't heard again, or is shutting down. */
+  get deadline(): number {
+    return this.#state === "held" ? Math.max(0, this.until - clock()) : 0;
+  }
+
   /** @internal */
   get waiting(): boolean {
     return this.#state === "waiting";
+  }
+
+  /** @internal As `held`, without a look at the clock. */
+  get holding(): boolean {
+    return this.#state === "held";
+  }
+
+  /** @internal */
+  get party(): number {
+    return this.#party.number;
+  }
+
+  /** Whether it is to be waited for; otherwise it is answered now. */
+  get #waits(): boolean {
+    return this.options.wait === undefined || this.options.wait > 0;
+  }
+
+  /** @internal Whether it may wait for the next server: a party that holds something here may need it to finish. */
+  canStandAside(holders: Set<number>): boolean {
+    return !this.#aside && this.#waits && !holders.has(this.party);
+  }
+
+  /** @internal Leaves the queue of a server that is shutting down, to wait for the next one. */
+  standAside(): void {
+    this.#aside = true;
+    this.client.begin({ op: "release", lock: this.id });
   }
 
   /** @internal When the lock is over unless the server is heard. */
@@ -104,12 +137,12 @@ export class Lock {
 
   /** @internal Ends a lock whose time is over. The server is told, in case that it hasn't given it to others. */
   expire(now: number): void {
-    if (this.#state === "held" && now >= this.until) this.askRelease(overdue());
+    if (this.#state === "held" && now >= this.until) this.askRelease(now >= this.client.stops ? stopped() : overdue());
   }
 
   /** @internal Ends a lock that isn't found any more. It is released, too: what was asked may have been refused. */
   lose(cause: unknown): void {
-    if (this.#state !== "over") this.askRelease(cause);
+    if (this.#state !== "over" && !this.#aside) this.askRelease(cause);
   }
 
   /** @internal Ends the lock and says so to the server, if it can know of it. */
@@ -137,13 +170,16 @@ export class Lock {
     });
   }
 
-  /** Ends the wait in a while if there is no connection then. If there is one the server will say when it is over. */
+  /**
+   * Ends the wait in a while if there is no connection then. If there is one the server will say when it is over, unless
+   * the next one is waited for.
+   */
   #bear(time: number): void {
     this.#patience = setTimeout(() => {
       if (time > longestTimer) return this.#bear(time - longestTimer);
       const late = new UnavailableError([], this.options.wait === 0 ? "unavailable" : "timeout");
       const offline = this.client.offline(late);
-      if (offline === late) this.#bear(leastPatience);
+      if (offline === late && !this.#aside) this.#bear(leastPatience);
       else this.#giveUp(offline);
     }, Math.min(time, longestTimer));
   }
@@ -167,15 +203,23 @@ export class Lock {
     );
     this.id = call.request.id!;
     this.#asked = call;
+    this.#aside = false;
     if (this.waiting) this.client.pending.add(this); // or it was refused at once
   }
 
   #answered(m: Message, call: Call): void {
     this.client.pending.delete(this);
     if (this.#state === "over") return; // given up meanwhile; a release is on its way
-    if (m.state === "enqueued") this.client.locks.set(this.id, this);
-    if (m.state === "acquired") this.granted(m, call.sent ?? this.client.heard);
-    else if (m.state !== "enqueued") this.end(refusal(m) ?? new LostError(m.state ?? "gone", m.message));
+    if (m.state === "enqueued" || (m.state === "acquired" && this.#aside)) {
+      this.client.locks.set(this.id, this); // a release is on its way if it stands aside
+    } else if (m.state === "acquired") {
+      this.granted(m, call.sent ?? this.client.heard);
+    } else if (m.error === "draining" && this.canStandAside(this.client.holders())) {
+      this.#aside = true;
+      this.client.locks.set(this.id, this);
+    } else {
+      this.end(refusal(m) ?? new LostError(m.state ?? "gone", m.message));
+    }
   }
 
   /**
@@ -183,9 +227,14 @@ export class Lock {
    * more. since is when the server can have granted it at the earliest, as far as is known.
    */
   granted(m: { token?: string; slots?: number[]; lease_ms?: number }, since: number): void {
-    if (this.#state !== "waiting") return;
+    if (this.#state !== "waiting" || this.#aside) return;
     this.#begun(m, since);
-    if (clock() >= this.until) return this.askRelease(overdue());
+    const now = clock();
+    if (now >= this.client.stops && this.#waits) {
+      this.client.locks.set(this.id, this);
+      return this.standAside(); // it would end at once
+    }
+    if (now >= this.until) return this.askRelease(overdue());
     this.client.locks.set(this.id, this);
     this.#state = "held";
     this.#token = BigInt(m.token ?? 0);

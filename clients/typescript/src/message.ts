@@ -53,6 +53,7 @@ export interface Message {
   change?: string;
   next?: string;
   notice?: string;
+  ms?: number;
   blockers?: Blocker[];
   cycle?: Blocker[];
   locks?: LockInfo[];

@@ -261,6 +261,131 @@ export const cases = {
     }
   },
 
+  async "locks end before a server that shuts down does"({ lib }) {
+    const released = [];
+    let say;
+    const socket = liar((n, m, speak) => {
+      say = speak;
+      if (m.op === "bye") say(`{"id":${m.id},"state":"bye"}`);
+      if (m.op === "hello") say(liarsWelcome.replace("s1", `s${n}`));
+      if (m.op === "lock") say(`{"id":${m.id},"state":"acquired","token":"5"}`);
+      if (m.op === "release") released.push(m.lock);
+    });
+    const risks = [];
+    const options = { socket, margin: 100, backoff: { min: 1, max: 2 }, onRisk: (risk) => risks.push(risk) };
+    const a = await lib.connect("ws://liar/v2?namespace=n", options);
+    const held = await a.lock(lib.write("a"));
+    assert.ok(!a.draining && held.deadline > 50_000, "a server that stays");
+    say('{"notice":"draining","ms":1000}');
+    assert.ok(a.draining && held.held, "a lock that is held yet");
+    assert.ok(held.deadline > 0 && held.deadline <= 880, "a deadline: 1 s without 2 % and the margin");
+    const alive = setInterval(() => {}, 1000); // as a connection would keep the process
+    await ended(held.signal);
+    clearInterval(alive);
+    assert.equal(held.signal.reason.state, "shutdown", "how it was lost");
+    assert.equal(held.deadline, 0, "deadline");
+    await new Promise((resolve) => setTimeout(resolve));
+    assert.equal(released.join(), "1", "what was released");
+    say('{"error":"shutdown"}');
+    const next = await a.lock(lib.write("a"));
+    assert.ok(!a.draining && next.deadline > 50_000, "another server");
+    assert.equal(risks.join(), "true,false", "risks");
+    await a.close();
+  },
+
+  async "who waits when the server shuts down waits for the next one"({ lib }) {
+    const asked = [];
+    let say;
+    const socket = liar((n, m, speak) => {
+      say = speak;
+      asked.push(`${n} ${m.op} ${m.lock ?? m.resources?.[0].path ?? ""}`);
+      if (m.op === "bye") say(`{"id":${m.id},"state":"bye"}`);
+      if (m.op === "hello") say(liarsWelcome.replace("s1", `s${n}`));
+      if (m.op === "release") say(`{"id":${m.id},"lock":${m.lock},"state":"canceled"}`);
+      if (m.op !== "lock") return;
+      if (n === 2 || m.id === 1) say(`{"id":${m.id},"state":"acquired","token":"${5 * n}"}`);
+      else if (m.id <= 3) say(`{"id":${m.id},"state":"enqueued","ahead":1}`);
+      else if (m.id > 4) say(`{"id":${m.id},"error":"draining","message":"the server is shutting down"}`);
+    });
+    const task = new lib.Party();
+    const a = await lib.connect("ws://liar/v2?namespace=n", { socket, backoff: { min: 1, max: 2 } });
+    const held = await a.lock(lib.write("first"), { party: task });
+    const own = a.lock(lib.write("second"), { party: task });
+    const others = [a.lock(lib.write("third")), a.lock(lib.write("fourth"))]; // the latter has no answer yet
+    await new Promise((resolve) => setTimeout(resolve));
+    say('{"notice":"draining","ms":60000}');
+    say('{"id":4,"state":"acquired","token":"6"}', '{"event":1,"lock":3,"state":"acquired","token":"7"}'); // cross the releases
+    say('{"event":2,"lock":2,"state":"acquired","token":"8"}');
+    assert.equal((await own).token, 8n, "what a task needs to finish");
+    for (const refused of [a.tryLock(lib.write("fifth")), a.lock(lib.write("fifth"), { party: task })]) {
+      assert.equal((await assert.fails(refused, lib.RefusedError)).code, "draining", "code");
+    }
+    others.push(a.lock(lib.write("sixth")));
+    await assert.fails(a.lock(lib.write("seventh"), { wait: 10 }), lib.UnavailableError);
+    assert.ok(held.held, "a lock that is held");
+    say('{"error":"shutdown"}');
+    assert.equal((await Promise.all(others)).map((l) => l.token).join(), "10,10,10", "tokens");
+    assert.equal(
+      asked.filter((text) => /release [34]|2 lock/.test(text)).join(),
+      "1 release 3,1 release 4,2 lock third,2 lock fourth,2 lock sixth",
+      "what was asked for",
+    );
+    await a.close();
+  },
+
+  async "a grant that would end at once is left to the next server"({ lib }) {
+    const released = [];
+    let say;
+    const socket = liar((n, m, speak) => {
+      say = speak;
+      if (m.op === "bye") say(`{"id":${m.id},"state":"bye"}`);
+      if (m.op === "hello") say(liarsWelcome.replace("s1", `s${n}`));
+      if (m.op === "lock") say(`{"id":${m.id},${n === 1 && m.id === 2 ? '"state":"enqueued","ahead":1' : `"state":"acquired","token":"${5 * n}"`}}`);
+      if (m.op === "release") released.push(m.lock);
+    });
+    const task = new lib.Party();
+    const a = await lib.connect("ws://liar/v2?namespace=n", { socket, margin: 100, backoff: { min: 1, max: 2 } });
+    const first = await a.lock(lib.write("first"), { party: task });
+    const second = a.lock(lib.write("second"), { party: task });
+    await new Promise((resolve) => setTimeout(resolve));
+    say('{"notice":"draining","ms":300}');
+    const alive = setInterval(() => {}, 1000);
+    await ended(first.signal);
+    say('{"event":1,"lock":2,"state":"acquired","token":"6"}');
+    await new Promise((resolve) => setTimeout(resolve));
+    assert.equal(released.join(), "1,2", "what was released");
+    say('{"error":"shutdown"}');
+    assert.equal((await second).token, 10n, "the token");
+    clearInterval(alive);
+    await a.close();
+  },
+
+  async "a warning holds for the whole server"({ lib }) {
+    for (const list of ['{"lock":1,"state":"acquired","token":"5"}', '{"lock":1,"state":"acquired","token":"5"},{"lock":2,"state":"acquired","token":"6"}']) {
+      let say;
+      const socket = liar((n, m, speak, hangUp) => {
+        say = speak;
+        if (m.op === "bye") say(`{"id":${m.id},"state":"bye"}`);
+        if (m.op === "hello" && n === 2) say(liarsWelcome.replace('"last_id":0,"locks":[]', `"last_id":2,"locks":[${list}]`));
+        else if (m.op === "hello") say(liarsWelcome.replace("s1", `s${n}`));
+        if (m.op === "lock" && (m.id === 1 || n === 3)) say(`{"id":${m.id},"state":"acquired","token":"${4 + n}"}`);
+        else if (m.op === "lock") say('{"id":2,"state":"enqueued","ahead":1}', '{"notice":"draining","ms":60000}');
+        if (m.op === "release" && n === 1) hangUp();
+        else if (m.op === "release") say(`{"id":${m.id},"lock":2,"state":"canceled"}`);
+        else if (m.op === "inspect") say(`{"id":${m.id},"locks":[]}`);
+      });
+      const a = await lib.connect("ws://liar/v2?namespace=n", { socket, backoff: { min: 1, max: 2 } });
+      const held = await a.lock(lib.write("a"));
+      const waits = a.lock(lib.write("b"));
+      while (a.connected) await new Promise((resolve) => setTimeout(resolve));
+      await a.inspect([]); // over the second connection
+      assert.ok(a.draining && held.held && held.deadline < 60_000, "a session that is gone on with");
+      say('{"error":"shutdown"}');
+      assert.equal((await waits).token, 7n, "the token");
+      await a.close();
+    }
+  },
+
   async "a restart is told from a silence"({ lib }) {
     for (const [epoch, why] of [
       ['"epoch":"e2",', "the server was restarted"],
