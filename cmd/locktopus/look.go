@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/locktopus-project/locktopus/v2/client"
@@ -80,15 +83,24 @@ func (p process) look(command string, args []string, least, most int, show func(
 	if err != nil {
 		return p.misused(command, "locktopus %s: %s", command, said(err))
 	}
-	ctx := context.Background()
+	ctx, listenNoMore := untilSignal()
+	defer listenNoMore()
 	dialing, cancel := answering(ctx)
 	defer cancel()
 	c, err := client.Dial(dialing, address, &options)
 	if err == nil {
-		defer c.Close()
-		err = show(ctx, c, f)
+		defer c.Close() // says bye: the session doesn't outlive the command
+		shown := make(chan error, 1)
+		go func() { shown <- show(ctx, c, f) }()
+		select {
+		case err = <-shown:
+		case <-ctx.Done(): // not waited for: whoever reads the output may stand still
+		}
 	}
+	stopped, wasStopped := errors.AsType[*signalError](context.Cause(ctx))
 	switch {
+	case wasStopped:
+		return exitSignal + signalNumber(stopped.signal)
 	case err == nil:
 		return exitOK
 	case errors.Is(err, errOutput):
@@ -97,6 +109,35 @@ func (p process) look(command string, args []string, least, most int, show func(
 	}
 	fmt.Fprintf(p.stderr, "locktopus %s: %s\n", command, printable(said(err)))
 	return exitFor(err)
+}
+
+// signalError says by what a command was stopped.
+type signalError struct{ signal os.Signal }
+
+func (e *signalError) Error() string { return "stopped by " + e.signal.String() }
+
+// untilSignal is a context that ends with a *signalError when somebody stops the command. A second signal, which comes
+// before it has ended, stops it as if nobody listened.
+func untilSignal() (ctx context.Context, listenNoMore func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) {
+			signal.Notify(signals, s)
+		}
+	}
+	go func() {
+		select {
+		case s := <-signals:
+			signal.Stop(signals)
+			cancel(&signalError{s})
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		cancel(nil)
+	}
 }
 
 // parseLook reads the command line. Without a path it is the whole namespace, where that is allowed.

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"io"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestAWatchThatIsStoppedLeavesNoSession: otherwise the server would keep it until its time is over.
+func TestAWatchThatIsStoppedLeavesNoSession(t *testing.T) {
+	heedHangups(t)
+	s, address := newServer(t)
+	for signal, code := range map[os.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143, syscall.SIGHUP: 129} {
+		cmd, lines, stderr := startWatch(t, address+"?namespace=n")
+		_, err := lines.ReadString('\n') // the heading: it has a session
+		require.NoError(t, err)
+		require.NoError(t, cmd.Process.Signal(signal))
+		_, err = io.ReadAll(lines)
+		require.NoError(t, err)
+		_ = cmd.Wait()
+		require.Equal(t, code, cmd.ProcessState.ExitCode(), "%s", stderr)
+		require.Empty(t, stderr.String())
+		sessions, _, _ := s.AdminSessions("n", "", 10) // or nobody uses the namespace any more
+		require.Empty(t, sessions)
+	}
+}
+
+// TestAWatchThatIsStoppedEndsThoughNobodyReads what it shows: a pager that stands still, for example.
+func TestAWatchThatIsStoppedEndsThoughNobodyReads(t *testing.T) {
+	s, address := newServer(t)
+	out, in, err := os.Pipe()
+	require.NoError(t, err)
+	defer out.Close()
+	fill(t, in)
+	cmd := exec.Command("locktopus", "watch", "--url", address+"?namespace=n", "")
+	cmd.Stdout = in
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	eventually(t, "it has a session", func() bool {
+		sessions, _, err := s.AdminSessions("n", "", 10)
+		return err == nil && len(sessions) == 1
+	})
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	_ = cmd.Wait()
+	require.Equal(t, 143, cmd.ProcessState.ExitCode())
+	require.NoError(t, in.Close())
+}
