@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -185,6 +186,9 @@ func (r *round) say(c *client, s Step) error {
 	return r.mustFault(c, at)
 }
 
+// errNothingBefore is what a request must not wait for.
+var errNothingBefore = errors.New("nothing is before it")
+
 // locked takes the answer to a lock.
 func (r *round) locked(c *client, rs []oracle.Resource) error {
 	a, at, err := r.hear(c)
@@ -201,7 +205,7 @@ func (r *round) locked(c *client, rs []oracle.Resource) error {
 	case a.state == "acquired" && len(living) > 0:
 		return fmt.Errorf("client %d acquired %s at once; %v is before it", c.n, oracle.Text(rs), living[0])
 	case a.state == "enqueued" && len(living)+len(ghosts) == 0:
-		return fmt.Errorf("client %d must wait for %s, and nothing is before it", c.n, oracle.Text(rs))
+		return fmt.Errorf("client %d must wait for %s, and %w", c.n, oracle.Text(rs), errNothingBefore)
 	}
 	c.request = q
 	r.add(q)

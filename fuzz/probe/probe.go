@@ -109,6 +109,9 @@ func (p *prober) reach(ctx context.Context) error {
 	} else {
 		lock := Step{act: say, text: `{"action":"lock","resources":[{"type":"read","path":["a"]}]}`}
 		_, err = Play(ctx, &p.Target, p.space(), Script{Clients: 1, Steps: []Step{lock}}, p.Patience)
+		if errors.Is(err, errNothingBefore) { // version 1 has no words for the grace period
+			return &Refused{fmt.Sprintf("if it was killed, it grants nothing until its grace period is over: %v", err)}
+		}
 	}
 	var refused *Refused
 	if err != nil && !errors.As(err, &refused) && ctx.Err() == nil {

@@ -8,11 +8,13 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"github.com/locktopus-project/locktopus/v2/fuzz/internal/world"
+	"github.com/locktopus-project/locktopus/v2/internal/fence"
 	"github.com/locktopus-project/locktopus/v2/internal/server"
 	"github.com/locktopus-project/locktopus/v2/plugins/host"
 )
@@ -125,6 +127,17 @@ func TestAServerThatDoesNotWantTo(t *testing.T) {
 	code, _, errs := protocol(t, start(t, server.Options{NewJudge: func() server.Judge { return denies{} }}).String())
 	require.Equal(t, exitFailed, code)
 	require.Equal(t, "protocol: the server refuses what the probe asks: denied by plugin \"acl\": not yours\n", errs)
+}
+
+func TestAServerInItsGracePeriod(t *testing.T) {
+	u := start(t, server.Options{Grace: fence.Debt{Others: time.Hour}})
+	code, _, errs := protocol(t, u.String())
+	require.Equal(t, exitFailed, code)
+	require.Contains(t, errs, "protocol: the server refuses what the probe asks: if it was killed, it grants nothing until its grace period is over")
+	u.Path = "/v2"
+	code, _, errs = protocol(t, u.String())
+	require.Equal(t, exitFailed, code)
+	require.Contains(t, errs, "protocol: the server refuses what the probe asks: it grants nothing yet, as it was killed")
 }
 
 func TestNoServer(t *testing.T) {
