@@ -85,10 +85,11 @@ func (h *intruder) guess() {
 			if try == 2 {
 				code = 3000
 			}
-			other.session(fmt.Sprintf(`{"op":"hello","resume":{"session":%q,"secret":"%032x"}}`, id, 3*k+try), "no_session", code)
+			guess := 3*k + try
+			other.session(fmt.Sprintf(`{"op":"hello","resume":{"session":%q,"secret":"%032x"}}`, id, guess), "no_session", code)
+			h.session(fmt.Sprintf(`{"op":"renew","id":%d}`, guess+1), "renewed", 0) // who owns it doesn't notice, and answers pings here
 		}
 		other.Close()
-		h.session(fmt.Sprintf(`{"op":"renew","id":%d}`, k+1), "renewed", 0) // and who owns it doesn't notice
 	}
 }
 
