@@ -236,6 +236,24 @@ func TestLimitsOfTheEngineHoldForThePathsThatPluginsPutInPlace(t *testing.T) {
 	require.Equal(t, []string{"communication error: resources[1].path has 3 segments, at most 2 are allowed"}, c.heard())
 }
 
+func TestV2SaysWhenALimitIsPassedByAPathThatPluginsPutInPlace(t *testing.T) {
+	set := testSettings()
+	set.Engine.PathSegments = 2
+	j := &fakeJudge{active: true, request: func(q *host.Request) host.Verdict {
+		q.Resources[0].Path = [][]byte{[]byte("x"), []byte("y"), []byte("z")}
+		return allowed
+	}}
+	n := j.serve(set)
+	c := n.connectV2(t)
+	c.greet(t, helloV2)
+	c.say(lockV2(1, ""))
+	require.Equal(t, []string{`{"id":1,"error":"limit","message":"resources[0].path has 3 segments, at most 2 are allowed: ` +
+		`that is the path which the server's plugins have put in the place of the one sent"}`}, c.heard())
+	j.request = nil // the client's own
+	c.say(`{"op":"lock","id":2,"resources":[{"type":"write","path":["a","b","c"]}]}`)
+	require.Equal(t, []string{`{"id":2,"error":"limit","message":"resources[0].path has 3 segments, at most 2 are allowed"}`}, c.heard())
+}
+
 // A client that connected while there were no plugins was never asked who it is.
 func TestConnectionOlderThanThePluginsGetsNoLock(t *testing.T) {
 	for _, tt := range []struct{ atConnect, atLock bool }{{false, false}, {false, true}, {true, false}, {true, true}} {

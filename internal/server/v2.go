@@ -338,7 +338,7 @@ func (w *worker) collect(conn *connection) {
 // do has a request judged and done.
 func (w *worker) do(c wsnet.Conn, conn *connection, r *wire.V2Request) {
 	q := &w.request
-	*q = session.Request{V2Request: *r}
+	*q = session.Request{V2Request: *r, Explain: w.explain}
 	if refusal := w.refuseV2(conn, q); refusal != nil {
 		q.Refusal = refusal
 	}

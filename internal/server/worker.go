@@ -51,11 +51,13 @@ type worker struct {
 	effects   session.Effects
 	parser2   wire.V2Parser
 	request   session.Request
+	explain   func(error) error // see attribute; made once, as each making allocates
 	out       []byte
 }
 
 func (s *Server) newWorker() *worker {
 	w := &worker{s: s}
+	w.explain = func(err error) error { return attribute(err, w.request.Resources, w.request.Wanted) }
 	if s.newJudge != nil {
 		w.judge = s.newJudge()
 	}
