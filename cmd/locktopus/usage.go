@@ -27,7 +27,7 @@ const (
   --query NAME=VALUE     a parameter of the URL's query, decoded
   --fact NAME=VALUE      something known of the TLS connection, which there is then. Others than
                          version, server-name and alpn mean a verified client certificate
-  --credential NAME=VALUE  from the protocol's own greeting
+  --credential NAME=VALUE  from the hello of protocol version 2
 
 `
 	loadHelp = `How it is loaded, as the settings of [[plugins]] of the same names say:
@@ -282,7 +282,7 @@ what there is to know about it and "FILE.wasm: ok", or every fault that was foun
   --hooks HOOK,...       the hooks that it must serve, as plugins.hooks says: authenticate,
                          authorize, normalize. Without it: all that it exports, at least one
 ` + loadHelp + `
-The sum (sha256) is that of the file and its configuration. Nodes of a cluster must have the same.
+The sum (sha256) is that of the file and its configuration.
 
 Exit codes: 0 no fault; 1 a server could not load it; 64 wrong command line.
 `,

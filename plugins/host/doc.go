@@ -14,7 +14,7 @@
 // its own memory from earlier calls of the same instance; of other instances, of the server, of files,
 // sockets and the environment it sees nothing. It may compute, for as long as Limits say, log a few
 // lines, and answer. While it normalizes, the wall clock stands still at 0 and random bytes are zero,
-// because a normalized path must be the same on every node and every time.
+// because a normalized path must be the same on every server and every time.
 //
 // # How it is held
 //
@@ -42,9 +42,10 @@
 //
 // # Following a question
 //
-// Caller.Judge takes the current generation and asks plugin by plugin: instance.encode writes the
-// question into the guest's buffer, plugin.ask makes the call and sorts out how it ended, and
-// the answer is read and checked from the guest's memory.
+// Caller.Judge takes the current generation and asks plugin by plugin. plugin.call takes an instance, has a writer
+// (abi.go) put the question into the guest's buffer, calls the hook (instance.ask), and sorts out how that ended
+// (plugin.ended). What the answer refers to is read and checked from the guest's memory by Caller.normalized and
+// Caller.refused.
 //
 // # Measuring
 //

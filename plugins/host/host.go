@@ -89,7 +89,7 @@ const (
 	Header     FieldKind = iota // an HTTP header, its name in lower case
 	Query                       // a query parameter, decoded
 	Fact                        // a fact about the TLS connection
-	Credential                  // given in the protocol's own greeting
+	Credential                  // given in the hello of protocol version 2
 )
 
 // Bounds of an Identity.

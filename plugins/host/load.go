@@ -86,7 +86,7 @@ func bareError(err error) error {
 	return err
 }
 
-// digest tells plugins apart, and nodes of a cluster whether theirs are the same.
+// digest tells plugins apart, on one server and between servers.
 func digest(module, config []byte) (sum [32]byte) {
 	h := sha256.New()
 	for _, part := range [...][]byte{module, config} {

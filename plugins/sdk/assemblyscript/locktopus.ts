@@ -43,7 +43,7 @@ export const enum Mode { Read = 0, Write = 1, Permit = 2 }
 
 /**
  * Where an entry of authenticate is from: an HTTP header, its name in lower case; a parameter of
- * the URL's query, decoded; a fact about the TLS connection; the protocol's own greeting.
+ * the URL's query, decoded; a fact about the TLS connection; the hello of protocol version 2.
  */
 export const enum Kind { Header = 0, Parameter = 1, Fact = 2, Credential = 3 }
 

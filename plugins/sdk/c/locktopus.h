@@ -67,7 +67,7 @@ enum { LK_LOCK = 1, LK_INSPECT = 2, LK_WATCH = 3, LK_FORCE_RELEASE = 4 };
 enum { LK_READ = 0, LK_WRITE = 1, LK_PERMIT = 2 };
 
 /* Where an entry of authenticate is from: an HTTP header, its name in lower case; a parameter of
- * the URL's query, decoded; a fact about the TLS connection; the protocol's own greeting. */
+ * the URL's query, decoded; a fact about the TLS connection; the hello of protocol version 2. */
 enum { LK_HEADER = 0, LK_PARAMETER = 1, LK_FACT = 2, LK_CREDENTIAL = 3 };
 
 enum { LK_DEBUG = 0, LK_INFO = 1, LK_WARN = 2, LK_ERROR = 3 };

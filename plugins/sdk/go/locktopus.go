@@ -277,7 +277,7 @@ const (
 	Header     Kind = 0 // an HTTP header; its name is in lower case
 	Parameter  Kind = 1 // of the URL's query, decoded
 	Fact       Kind = 2 // about the TLS connection
-	Credential Kind = 3 // given in the protocol's own greeting
+	Credential Kind = 3 // given in the hello of protocol version 2
 )
 
 // Entry is one thing known of a client.

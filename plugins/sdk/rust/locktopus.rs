@@ -401,7 +401,7 @@ impl Kind {
     pub const PARAMETER: Kind = Kind(1);
     /// About the TLS connection.
     pub const FACT: Kind = Kind(2);
-    /// Given in the protocol's own greeting.
+    /// Given in the hello of protocol version 2.
     pub const CREDENTIAL: Kind = Kind(3);
 }
 

@@ -62,7 +62,7 @@ pub const Kind = enum(u8) {
     parameter = 1,
     /// A fact about the TLS connection.
     fact = 2,
-    /// Given in the protocol's own greeting.
+    /// Given in the hello of protocol version 2.
     credential = 3,
     _,
 };
