@@ -17,7 +17,7 @@ import (
 
 // connectOf is what plugins are told of a client that wants to connect. wsnet bounds a request's
 // head, and with it all that is here.
-func connectOf(r *wsnet.Request, p *paramsV1) *host.Connect {
+func connectOf(r *wsnet.Request, p *params) *host.Connect {
 	q := &host.Connect{
 		Namespace: p.namespace,
 		Remote:    remoteText(r.Remote),

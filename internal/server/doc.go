@@ -22,8 +22,8 @@
 //
 // They are asked who a client is (of version 1 before its upgrade is answered, of version 2 at its hello), and about
 // each lock, upgrade, inspection and watch before the engine sees it; the engine and the log get the paths that
-// plugins have made of those sent. Nothing but the outcome host.Allowed lets anything through: not a new outcome, not a session that is older
-// than the plugins and has no client. A release is never judged, or locks could not be given back.
+// plugins have made of those sent. Nothing but the outcome host.Allowed lets anything through: not a new outcome, not a connection that is
+// older than the plugins and has no client. A release is never judged, or locks could not be given back.
 // Reasons are strangers' texts, made one line before they go anywhere; queries, headers and contexts
 // hold credentials and go nowhere.
 //

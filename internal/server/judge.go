@@ -28,7 +28,7 @@ type Judge interface {
 
 var _ Judge = (*host.Caller)(nil)
 
-// A client is who stands behind a session. One that connected when there were no plugins is nil.
+// A client is who stands behind a connection. One that connected when there were no plugins is nil.
 type client struct {
 	identity host.Identity
 	remote   string                     // "ip:port"; empty for unix sockets
@@ -53,7 +53,7 @@ const challenge = `Bearer realm="locktopus"`
 func (w *worker) judges() bool { return w.judge != nil && w.judge.Active() }
 
 // authenticate asks the plugins who wants to connect. The client is nil if there are none.
-func (w *worker) authenticate(r *wsnet.Request, p *paramsV1) (*client, *wsnet.Refusal) {
+func (w *worker) authenticate(r *wsnet.Request, p *params) (*client, *wsnet.Refusal) {
 	if !w.judges() {
 		return nil, nil
 	}

@@ -167,7 +167,7 @@ type statsV1 struct {
 	Locks          int    // resources of all requests
 	LockrefCount   int    // entries in the tree: one for each path segment and one for each path
 	PathCount      int    // nodes of the tree, its root included
-	Users          int    // connections and abandoned locks
+	Users          int    // connections, abandoned locks, and one if there are sessions
 	Bytes          int64  // memory in use for all that
 }
 

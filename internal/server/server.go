@@ -203,7 +203,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return errors.Join(err, s.Close())
 }
 
-// wait returns when there is no session, or with ctx's error.
+// wait returns when there is no connection, or with ctx's error.
 func (s *Server) wait(ctx context.Context) error {
 	for s.open.Load() > 0 {
 		select {
@@ -256,7 +256,7 @@ func (s *Server) release(ns *namespace, lock engine.Handle, fx *session.Effects)
 	r, err := ns.releaseV1(s.now(), lock, fx)
 	if err != nil && !ns.isRevoked(lock) {
 		ns.mu.Unlock()
-		panic("server: a session's lock is not in its engine: " + err.Error())
+		panic("server: a connection's lock is not in its engine: " + err.Error())
 	}
 	s.finish(ns, fx)
 	return r, err == nil

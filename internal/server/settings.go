@@ -13,42 +13,39 @@ import (
 	"github.com/locktopus-project/locktopus/v2/engine"
 )
 
-// Names of v1's parameters.
+// Parameters of the URL; the second one is v1's.
 const (
 	paramNamespace = "namespace"
 	paramAbandon   = "abandon-timeout-ms"
 )
 
-// paramsV1 is what a v1 client asks for when it connects.
-type paramsV1 struct {
+// params is what a client asks for when it connects.
+type params struct {
 	namespace string
-	abandon   time.Duration
-	query     url.Values // all parameters
+	abandon   time.Duration // v1
+	query     url.Values    // all parameters
 }
 
 // parseV1 reads the query of a v1 connection. Its errors are sentences for the client.
-func (s *Settings) parseV1(query string) (paramsV1, error) {
-	q, err := url.ParseQuery(query)
+func (s *Settings) parseV1(query string) (params, error) {
+	p, err := s.parseV2(query)
 	if err != nil {
-		return paramsV1{}, fmt.Errorf("the URL's query cannot be read: %w", err)
-	}
-	p := paramsV1{namespace: q.Get(paramNamespace), abandon: s.DefaultAbandon, query: q}
-	if err := s.checkNamespace(p.namespace); err != nil {
 		return p, err
 	}
-	if q.Has(paramAbandon) {
-		p.abandon, err = s.parseAbandon(q.Get(paramAbandon))
+	p.abandon = s.DefaultAbandon
+	if p.query.Has(paramAbandon) {
+		p.abandon, err = s.parseAbandon(p.query.Get(paramAbandon))
 	}
 	return p, err
 }
 
 // parseV2 reads the query of a v2 connection, which has no parameter but the namespace of its own.
-func (s *Settings) parseV2(query string) (paramsV1, error) {
+func (s *Settings) parseV2(query string) (params, error) {
 	q, err := url.ParseQuery(query)
 	if err != nil {
-		return paramsV1{}, fmt.Errorf("the URL's query cannot be read: %w", err)
+		return params{}, fmt.Errorf("the URL's query cannot be read: %w", err)
 	}
-	p := paramsV1{namespace: q.Get(paramNamespace), query: q}
+	p := params{namespace: q.Get(paramNamespace), query: q}
 	return p, s.checkNamespace(p.namespace)
 }
 

@@ -113,7 +113,7 @@ func (w *worker) Open(c wsnet.Conn, r *wsnet.Request) *wsnet.Refusal {
 
 // logClient logs who has connected. Queries, headers and what plugins keep of a client may hold
 // credentials: they stay out of the log.
-func (w *worker) logClient(c wsnet.Conn, r *wsnet.Request, p *paramsV1, who *client) {
+func (w *worker) logClient(c wsnet.Conn, r *wsnet.Request, p *params, who *client) {
 	log := w.s.log.With("conn", c.ID(), "namespace", p.namespace, "remote", r.Remote, "abandon_timeout", p.abandon)
 	if who != nil {
 		log = log.With("principal", who.identity.Principal, "ttl", who.identity.TTL)

@@ -153,7 +153,7 @@ type V2Message struct {
 type V2Blocker struct {
 	Session []byte // what people know it by
 	Note    []byte
-	Lock    uint64 // 0 for a client of v1
+	Lock    uint64 // of a client of v1 the id that it was told when it enqueued
 	Type    Type
 	Path    [][]byte
 	State   V2State

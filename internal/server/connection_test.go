@@ -36,10 +36,10 @@ const (
 	opKindsAll
 )
 
-// The session layer against a model: every script of so many steps of so many clients of one
+// Connections of version 1 against a model: every script of so many steps of so many clients of one
 // namespace is played, with grants delivered early, late or never before the next step,
 // connections lost at any point, and abandoned locks released.
-func TestEveryShortScriptOfSessionsFollowsTheModel(t *testing.T) {
+func TestEveryShortScriptOfConnectionsFollowsTheModel(t *testing.T) {
 	for _, size := range []struct{ clients, steps int }{{2, 5}, {3, 4}} {
 		n := newFake(testSettings(), fence.Memory())
 		played := 0
