@@ -28,7 +28,7 @@
 //	Detach         a connection is gone
 //	Tick           timers, and work that was left over; see Next and Effects.More
 //	Revoke, End    an administrator takes a lock, or a whole session
-//	LockForeign, ReleaseForeign, RevokeForeign, Take   locks of others in the same engine, such as v1's
+//	LockForeign, ReleaseForeign, RevokeForeign   locks of others in the same engine, such as v1's
 //	Farewell, Believed   the server ends: who knows that, and for how long others may believe in their locks
 //
 // An attachment is named by the caller's number for the connection, never 0. What is for the calling

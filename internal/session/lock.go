@@ -50,27 +50,27 @@ func (sp *Space) acquired(i uint32, l *lock, token uint64) {
 	sp.setTimer(i, l)
 }
 
-// told is what a grant is called.
-var told = map[bool]wire.V2State{false: wire.V2Acquired, true: wire.V2Upgraded}
-
 // grant takes up what the engine has granted, to sessions' locks and to others.
 func (sp *Space) grant(grants []engine.Grant, more bool) {
 	sp.behind = more
 	for k := range grants {
-		sp.takeUp(&grants[k])
-		sp.changed(grantedAs(grants[k].Upgrade), grants[k].Handle, wire.V2NoState)
+		g := &grants[k]
+		sp.takeUp(g)
+		_, change := namesOf(g)
+		sp.changed(change, g.Handle, wire.V2NoState)
 	}
 	sp.granted += len(grants)
 }
 
-// grantedAs is what a grant is called where it is watched.
-func grantedAs(upgrade bool) wire.V2ChangeKind {
-	if upgrade {
-		return wire.V2WasUpgraded
+// namesOf is what a grant is called for its session, and for those who watch.
+func namesOf(g *engine.Grant) (wire.V2State, wire.V2ChangeKind) {
+	if g.Upgrade {
+		return wire.V2Upgraded, wire.V2WasUpgraded
 	}
-	return wire.V2WasAcquired
+	return wire.V2Acquired, wire.V2WasAcquired
 }
 
+// takeUp makes a grant the lock of its session, which is told, or leaves it to the caller: see Effects.Grants.
 func (sp *Space) takeUp(g *engine.Grant) {
 	i, ours := owned(g.Owner)
 	if !ours {
@@ -89,7 +89,8 @@ func (sp *Space) takeUp(g *engine.Grant) {
 		sp.acquired(i, l, g.Token)
 	}
 	sp.enlist(s, i, l)
-	sp.tell(s, event{lock: l.id, token: l.token, state: told[g.Upgrade]}, nil)
+	state, _ := namesOf(g)
+	sp.tell(s, event{lock: l.id, token: l.token, state: state}, nil)
 }
 
 // drop ends a lock, and its record is kept for retries.

@@ -140,14 +140,6 @@ func (sp *Space) runTimer(t timer) {
 	}
 }
 
-// Take takes up what the engine has granted in a call that somebody else made, together with what it said
-// about more.
-func (sp *Space) Take(now int64, grants []engine.Grant, more bool, fx *Effects) {
-	sp.begin(now, nil, fx)
-	sp.grant(grants, more)
-	sp.finish()
-}
-
 // LockForeign is engine.Lock for an owner that isn't a session. The owner has a bit in its lower half.
 func (sp *Space) LockForeign(now int64, owner uint64, rs []engine.Resource, fx *Effects) (engine.Placed, error) {
 	sp.begin(now, nil, fx)
