@@ -28,10 +28,6 @@ func (b *bitset) remove(i uint32) {
 	}
 }
 
-func (b *bitset) has(i uint32) bool {
-	return len(b.levels) > 0 && int(i/64) < len(b.levels[0]) && b.levels[0][i/64]>>(i%64)&1 == 1
-}
-
 // min is the least member; false if there is none.
 func (b *bitset) min() (uint32, bool) {
 	var i uint32

@@ -473,3 +473,8 @@ func (c *checker) backlog() {
 	}
 	equal("nodes in the backlog", queued, 0)
 }
+
+// has says whether a number is in the set.
+func (b *bitset) has(i uint32) bool {
+	return len(b.levels) > 0 && int(i/64) < len(b.levels[0]) && b.levels[0][i/64]>>(i%64)&1 == 1
+}

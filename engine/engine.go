@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"math"
 	"slices"
+	"strconv"
 )
 
 // Mode is how a resource is wanted.
@@ -18,6 +19,19 @@ const (
 	// Permit is a Read towards everything else, and one of a bounded number on its exact path.
 	Permit
 )
+
+// String is the mode's name, in lower case.
+func (m Mode) String() string {
+	switch m {
+	case Read:
+		return "read"
+	case Write:
+		return "write"
+	case Permit:
+		return "permit"
+	}
+	return "unknown mode " + strconv.Itoa(int(m))
+}
 
 // Resource is what a request wants. The engine reads it during the call only and copies what it
 // keeps.

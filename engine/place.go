@@ -1,7 +1,5 @@
 package engine
 
-import "strconv"
-
 // The modes of entries. An intention says that something below the node is wanted in that mode.
 const (
 	intendRead = iota
@@ -53,7 +51,7 @@ func (e *Engine) place(p *placing, rs *Resource) {
 	case Write:
 		intention, mode = intendWrite, write
 	default:
-		panic("engine: a resource has the unknown mode " + strconv.Itoa(int(rs.Mode)))
+		panic("engine: a resource has the " + rs.Mode.String())
 	}
 	if e.root == 0 {
 		e.root = e.nodes.alloc()

@@ -49,16 +49,6 @@ func (m *Model) Release(r *Request) {
 	m.Alive = slices.DeleteFunc(m.Alive, func(a *Request) bool { return a == r })
 }
 
-// Grantable lists the requests that the rule acquires and that aren't acquired.
-func (m *Model) Grantable() (rs []*Request) {
-	for _, r := range m.Alive {
-		if !r.Acquired && m.MayHold(r) {
-			rs = append(rs, r)
-		}
-	}
-	return rs
-}
-
 // MayHold is the rule: no older request conflicts, nor one that is acquired, also with what it is
 // going to be upgraded to; and there is room for each permit.
 func (m *Model) MayHold(r *Request) bool {

@@ -153,7 +153,7 @@ type resourceAnswer struct {
 }
 
 func resourceOf(r *engine.Resource) resourceAnswer {
-	x := resourceAnswer{Type: typeNames[r.Mode], Path: make([]string, len(r.Path))}
+	x := resourceAnswer{Type: r.Mode.String(), Path: make([]string, len(r.Path))}
 	for i, seg := range r.Path {
 		x.Path[i] = string(seg)
 	}
@@ -162,8 +162,6 @@ func resourceOf(r *engine.Resource) resourceAnswer {
 	}
 	return x
 }
-
-var typeNames = map[engine.Mode]string{engine.Read: "read", engine.Write: "write", engine.Permit: "permit"}
 
 type lockAnswer struct {
 	Session   string           `json:"session"`

@@ -378,7 +378,7 @@ func keysOf(doc string) (library, located []string, ok bool) {
 				names = append(names, s.name)
 			}
 		}
-		if !m.isInlineTable() {
+		if m.end == 0 || !isElement(m.path) { // else no key, but a table in an array that is written as a value
 			located = append(located, fmt.Sprintf("%q", names))
 		}
 	}

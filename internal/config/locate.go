@@ -31,9 +31,6 @@ type mark struct {
 	start, end int // byte offsets of the value
 }
 
-// isInlineTable: no key, but a table in an array that is written as a value.
-func (m mark) isInlineTable() bool { return m.end > 0 && isElement(m.path) }
-
 func isElement(path []segment) bool { return len(path) > 0 && path[len(path)-1].item > 0 }
 
 type locator struct {

@@ -88,7 +88,7 @@ func resourcesText(rs []engine.Resource) string {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		b.WriteString(modeName(r.Mode))
+		b.WriteString(r.Mode.String())
 		b.WriteString(" [")
 		for k, seg := range r.Path {
 			if k > 0 {
@@ -99,16 +99,4 @@ func resourcesText(rs []engine.Resource) string {
 		b.WriteByte(']')
 	}
 	return b.String()
-}
-
-func modeName(m engine.Mode) string {
-	switch m {
-	case engine.Read:
-		return "read"
-	case engine.Write:
-		return "write"
-	case engine.Permit:
-		return "permit"
-	}
-	panic("server: a resource has an unknown mode")
 }
