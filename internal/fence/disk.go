@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // disk is what the package needs of a file system. Tests put one behind it that fails at any step or
@@ -49,7 +51,15 @@ func lockError(dir string, err error) error {
 	if errors.As(err, &held) {
 		return fmt.Errorf("fence: state directory %s is in use by another server, process %s: stop it, or give this one its own with --state-dir", dir, held.pid)
 	}
-	return fmt.Errorf("fence: state directory %s: %w", dir, err)
+	return fmt.Errorf("fence: state directory %s: %w", dir, advised(err))
+}
+
+// advised is an error of the disk's, with what an operator can do about it where that is known.
+func advised(err error) error {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		return fmt.Errorf("%w: the user that runs the server must be able to read and write there; see to that, or name another directory with --state-dir", err)
+	}
+	return err
 }
 
 // osDisk is the real one.

@@ -115,7 +115,7 @@ func open(dir string, block uint64, log *slog.Logger, disk disk) (*Fence, error)
 		return nil, fmt.Errorf("fence: state directory: %w", err)
 	}
 	if err := makeDir(disk, dir); err != nil {
-		return nil, fmt.Errorf("fence: state directory: %w", err)
+		return nil, fmt.Errorf("fence: state directory: %w", advised(err))
 	}
 	lock, err := disk.Lock(filepath.Join(dir, lockName))
 	if err != nil {
@@ -126,7 +126,7 @@ func open(dir string, block uint64, log *slog.Logger, disk disk) (*Fence, error)
 		ask: make(chan struct{}, 1), calm: make(chan func() time.Duration, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	if err := f.begin(); err != nil {
-		return nil, errors.Join(err, lock.Close())
+		return nil, errors.Join(advised(err), lock.Close())
 	}
 	go f.run()
 	return f, nil
@@ -358,7 +358,7 @@ func (f *Fence) report(err error) {
 		if !failed {
 			f.log.Error("ids cannot be reserved; once the reserved ones are used up, locks will be refused, "+
 				"and so are sessions that may live for longer than all before",
-				"dir", f.dir, "reserved", f.mark.Load(), "sessions", f.covered(), "err", err)
+				"dir", f.dir, "reserved", f.mark.Load(), "sessions", f.covered(), "error", err)
 		}
 	case failed:
 		f.err.Store(nil)

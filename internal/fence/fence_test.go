@@ -3,6 +3,7 @@ package fence
 import (
 	"bytes"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -618,6 +620,39 @@ func TestADirectoryThatIsNone(t *testing.T) {
 		_, err := Open(dir, 10, nil)
 		require.ErrorContains(t, err, file)
 	}
+}
+
+// Whoever reads that a directory can't be used reads which, and what to do.
+func TestAStateDirectoryThatCannotBeWrittenSaysWhatToDo(t *testing.T) {
+	const advice = "name another directory with --state-dir"
+	for _, says := range []error{syscall.EROFS, syscall.EACCES, syscall.EPERM} {
+		refused := 0
+		for at := range 12 { // more steps than there are
+			d := newSimDisk()
+			d.says = &fs.PathError{Op: "open", Path: "/var/lib/locktopus/…", Err: says}
+			d.fault = func(step int, _ string) outcome {
+				if step >= at {
+					return failsBefore
+				}
+				return works
+			}
+			f, err := open("/var/lib/locktopus", 10, nil, d)
+			if err == nil {
+				d.fault = nil
+				require.NoError(t, f.Close())
+				continue
+			}
+			refused++
+			require.ErrorIs(t, err, says)
+			require.ErrorContains(t, err, "/var/lib/locktopus")
+			require.ErrorContains(t, err, advice, "step %d", at)
+		}
+		require.Greater(t, refused, 5, "making it, locking it, reading and writing it")
+	}
+	d := newSimDisk()
+	d.fault = func(int, string) outcome { return failsBefore }
+	_, err := open("/var/lib/locktopus", 10, nil, d)
+	require.NotContains(t, err.Error(), advice, "a fault that has other reasons")
 }
 
 func TestStateIsPrivate(t *testing.T) {

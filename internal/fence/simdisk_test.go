@@ -1,6 +1,7 @@
 package fence
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"maps"
@@ -25,6 +26,7 @@ type simDisk struct {
 	fault func(step int, op string) outcome
 	dead  bool          // the process has crashed: nothing it does has an effect any more
 	hang  chan struct{} // if there: Sync waits until it is closed
+	says  error         // what a step that fails ends in; nil: errFault
 }
 
 // entry is a change of one directory: a name set, or removed, and another name removed with it.
@@ -75,13 +77,13 @@ func (d *simDisk) do(op string, act func() error) error {
 	d.dead = what == crashBefore || what == crashAfter
 	switch what {
 	case failsBefore:
-		return errFault
+		return cmp.Or(d.says, errFault)
 	case crashBefore:
 		return errCrashed
 	}
 	err := act()
 	if err == nil && what != works {
-		err = errFault
+		err = cmp.Or(d.says, errFault)
 	}
 	return err
 }
