@@ -193,10 +193,10 @@ func merged[M ~map[string]V, V any](below, above M) M {
 func CheckAddress(address string) error {
 	u, err := url.Parse(address)
 	switch {
+	case !strings.Contains(address, "://"), err == nil && u.Scheme != "ws" && u.Scheme != "wss":
+		return fmt.Errorf("locktopus: the address must begin with ws:// or wss://, but is %q", address)
 	case err != nil:
 		return fmt.Errorf("locktopus: the address: %w", errors.Unwrap(err))
-	case u.Scheme != "ws" && u.Scheme != "wss":
-		return fmt.Errorf("locktopus: the address must begin with ws:// or wss://, but is %q", address)
 	case u.Host == "":
 		return fmt.Errorf("locktopus: the address names no server: %q", address)
 	case u.Query().Get("namespace") == "":

@@ -249,6 +249,8 @@ func TestAddressesThatAreNone(t *testing.T) {
 		"ws:///v2?namespace=a":    "names no server",
 		"ws://h/v2":               "names no namespace",
 		"ws://h/v1?namespace=a":   "must be /v2",
+		"127.0.0.1:9009":          "must begin with ws:// or wss://",
+		"localhost:9009":          "must begin with ws:// or wss://",
 		"://":                     "the address",
 	} {
 		_, err := client.Dial(soon(t), address, nil)

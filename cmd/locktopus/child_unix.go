@@ -59,6 +59,8 @@ type child struct {
 	stopped  chan os.Signal  // receives by what it was stopped, unless somebody did that to it alone
 	terminal int             // the descriptor of our terminal; -1: there is none
 	owns     bool            // the group was given the terminal
+	keys     bool            // it had it until now
+	told     bool            // it was sent an interrupt by us
 	wants    bool            // it has had it, or has asked for it
 }
 
@@ -163,7 +165,7 @@ func (ch *child) takeTerminalBack() {
 	if ch.owns {
 		_ = unix.IoctlSetPointerInt(ch.terminal, unix.TIOCSPGRP, unix.Getpgrp())
 	}
-	ch.owns = false
+	ch.keys, ch.owns = ch.owns, false
 }
 
 // ownTerminal is the terminal that our session has; -1: none.
@@ -194,6 +196,7 @@ func isPipe(f *os.File) bool {
 // pass hands a signal to the command's group.
 func (ch *child) pass(s os.Signal) {
 	if n, ok := s.(syscall.Signal); ok {
+		ch.told = ch.told || n == syscall.SIGINT
 		_ = unix.Kill(-ch.pid, n)
 	}
 }
@@ -217,10 +220,14 @@ func (ch *child) gone() bool {
 	return errors.Is(unix.Kill(-ch.pid, 0), unix.ESRCH)
 }
 
-// code is the exit code for how the command has ended.
+// code is the exit code for how the command has ended. Where the keys were its own our group has not heard of Ctrl-C.
 func (ch *child) code() int {
-	if ch.status.Signaled() {
-		return exitSignal + int(ch.status.Signal())
+	if !ch.status.Signaled() {
+		return ch.status.ExitStatus()
 	}
-	return ch.status.ExitStatus()
+	code := exitBySignal(ch.status.Signal())
+	if code&byInterrupt != 0 && ch.keys && !ch.told {
+		code |= allInterrupts
+	}
+	return code
 }

@@ -36,6 +36,7 @@ type dialFlags struct {
 	url, ca, cert, key string
 	header             http.Header
 	fault              error
+	server             string // of the address, for people
 }
 
 func (d *dialFlags) dialFlagList() []*flagValue {
@@ -51,11 +52,23 @@ func (d *dialFlags) dialFlagList() []*flagValue {
 
 func (d *dialFlags) addHeader(_, text string) {
 	name, value, ok := strings.Cut(text, ":")
-	if name = strings.TrimSpace(name); !ok || name == "" {
+	name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+	if !ok || !isToken(name) || !isHeaderValue(value) {
 		d.fault = fmt.Errorf("--header must be a header such as %q, but is %q", "authorization: Bearer abc", text)
 		return
 	}
-	d.header.Add(name, strings.TrimSpace(value))
+	d.header.Add(name, value)
+}
+
+// isToken says whether a text can be the name of a header.
+func isToken(text string) bool {
+	return text != "" && !strings.ContainsFunc(text, func(r rune) bool {
+		return r <= ' ' || r > '~' || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
+	})
+}
+
+func isHeaderValue(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
 }
 
 // address is the server's, from the flag or the environment.
@@ -65,6 +78,7 @@ func (d *dialFlags) address(p process) (string, error) {
 	}
 	for _, url := range []string{d.url, p.getenv(envURL)} {
 		if url != "" {
+			d.server, _, _ = strings.Cut(url, "?")
 			return url, client.CheckAddress(url)
 		}
 	}
@@ -76,7 +90,10 @@ func (d *dialFlags) options(p process, o *client.Options) error {
 		return errors.New("--cert and --key go together")
 	}
 	o.Header = d.header
-	if value := p.getenv(envAuthorization); value != "" && o.Header.Get("Authorization") == "" {
+	if value := strings.TrimSpace(p.getenv(envAuthorization)); value != "" && o.Header.Get("Authorization") == "" {
+		if !isHeaderValue(value) { // and isn't shown
+			return fmt.Errorf("%s of the environment must be the value of a header, in one line", envAuthorization)
+		}
 		o.Header.Set("Authorization", value)
 	}
 	if d.cert == "" && d.ca == "" {
@@ -138,16 +155,20 @@ func exitFor(err error) int {
 	return exitUnreachable // also one that is full or shutting down: 75 would say that somebody else has the locks
 }
 
-// said is an error without the client's prefix: the command says its own name. A time that was too short is ours, and
-// where a flag would help it is named.
+// said is an error for people, who may have several servers: one that is connected and says nothing is named.
+func (d *dialFlags) said(err error) string {
+	if err == context.DeadlineExceeded { // the time was ours
+		return d.server + " doesn't answer"
+	}
+	return said(err)
+}
+
+// said is an error without the client's prefix: the command says its own name. Where a flag would help it is named.
 func said(err error) string {
 	text := strings.TrimPrefix(err.Error(), "locktopus: ")
 	if offline, ok := errors.AsType[*client.OfflineError](err); ok {
 		trouble := strings.TrimPrefix(said(offline.Trouble), "cannot connect to "+offline.Server+": ")
 		text = fmt.Sprintf("there is no connection to %s (%s)", offline.Server, trouble)
-	}
-	if err == context.DeadlineExceeded {
-		text = "the server doesn't answer"
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		text += "; --ca names the authority that it is from"

@@ -77,6 +77,9 @@ func findFlag(flags []*flagValue, name string) *flagValue {
 func unknownFlag(name string, flags []*flagValue) error {
 	var names []string
 	for _, f := range flags {
+		if f.short != "" && strings.HasPrefix(name, f.short) {
+			return fmt.Errorf("unknown flag %s, did you mean %s %s?", name, f.short, name[len(f.short):])
+		}
 		names = append(names, f.long)
 	}
 	if best := config.Nearest("--"+strings.TrimLeft(name, "-"), names); best != "" {

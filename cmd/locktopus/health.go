@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -102,7 +103,12 @@ func askHealth(target string, patience time.Duration, cert, key string) (string,
 	}
 	tc.InsecureSkipVerify = isLoopback(u.Hostname())
 	resp, err := (&http.Client{Transport: transport, Timeout: patience}).Get(asked)
-	if err != nil {
+	switch request, ok := errors.AsType[*url.Error](err); {
+	case errors.Is(err, context.DeadlineExceeded):
+		return "", fmt.Errorf("cannot reach %s: it doesn't answer", target)
+	case ok:
+		return "", fmt.Errorf("cannot reach %s: %w", target, request.Err)
+	case err != nil:
 		return "", err
 	}
 	defer resp.Body.Close()

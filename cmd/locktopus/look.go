@@ -69,6 +69,12 @@ func (f *lookFlags) means(l *seen) bool {
 // errOutput says that what was shown could not be written.
 var errOutput = errors.New("cannot write")
 
+// errNobodyReads says that whoever read what is shown has gone, as head does when it has enough.
+var errNobodyReads = errors.New("nobody reads it any more")
+
+// exitNobodyReads is that of programs which don't mind SIGPIPE.
+const exitNobodyReads = exitSignal + 13
+
 // look connects to a server, shows something, and says how that went.
 func (p process) look(command string, args []string, least, most int, show func(context.Context, *client.Client, *lookFlags) error) int {
 	f, err := parseLook(args, least, most)
@@ -83,6 +89,7 @@ func (p process) look(command string, args []string, least, most int, show func(
 	if err != nil {
 		return p.misused(command, "locktopus %s: %s", command, said(err))
 	}
+	keepAliveWithoutReader()
 	ctx, listenNoMore := untilSignal()
 	defer listenNoMore()
 	dialing, cancel := answering(ctx)
@@ -95,19 +102,23 @@ func (p process) look(command string, args []string, least, most int, show func(
 		select {
 		case err = <-shown:
 		case <-ctx.Done(): // not waited for: whoever reads the output may stand still
+		case <-hungUp(p.stdout): // before there is anything to show, perhaps
+			err = errNobodyReads
 		}
 	}
 	stopped, wasStopped := errors.AsType[*signalError](context.Cause(ctx))
 	switch {
 	case wasStopped:
-		return exitSignal + signalNumber(stopped.signal)
+		return exitBySignal(stopped.signal)
 	case err == nil:
 		return exitOK
+	case errors.Is(err, errNobodyReads):
+		return exitNobodyReads
 	case errors.Is(err, errOutput):
 		fmt.Fprintf(p.stderr, "locktopus %s: %v\n", command, err)
 		return exitFailed
 	}
-	fmt.Fprintf(p.stderr, "locktopus %s: %s\n", command, printable(said(err)))
+	fmt.Fprintf(p.stderr, "locktopus %s: %s\n", command, printable(f.said(err)))
 	return exitFor(err)
 }
 
@@ -199,7 +210,9 @@ type lines struct {
 func newLines(to io.Writer, asJSON bool) *lines { return &lines{to: to, json: asJSON} }
 
 func (o *lines) write(text string) error {
-	if _, err := io.WriteString(o.to, text); err != nil {
+	if _, err := io.WriteString(o.to, text); nobodyReads(err) {
+		return errNobodyReads
+	} else if err != nil {
 		return fmt.Errorf("%w: %w", errOutput, bareError(err))
 	}
 	return nil

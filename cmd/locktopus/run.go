@@ -292,12 +292,12 @@ func (f *runFlags) obtain(address string, options *client.Options, incoming *inc
 		if c != nil {
 			c.Close()
 		}
-		return nil, nil, exitSignal + signalNumber(got)
+		return nil, nil, exitBySignal(got)
 	}
 	if c != nil {
 		c.Close()
 	}
-	text := said(err)
+	text := f.said(err)
 	if lost, ok := errors.AsType[*client.LostError](err); ok && lost.State == "revoked" {
 		text = "an administrator took the request out of the queue: " + lost.Message
 	}

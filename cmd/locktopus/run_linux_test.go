@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -157,8 +158,16 @@ func (r *running) exits(code int) string {
 	r.t.Helper()
 	rest, _ := io.ReadAll(r.lines)
 	_ = r.cmd.Wait()
-	require.Equal(r.t, code, r.cmd.ProcessState.ExitCode(), "%s", r.stderr.String())
+	require.Equal(r.t, code, shellCode(r.cmd), "%s", r.stderr.String())
 	return string(rest)
+}
+
+// shellCode is how a shell calls what a program has ended with.
+func shellCode(cmd *exec.Cmd) int {
+	if status := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signaled() {
+		return exitSignal + int(status.Signal())
+	}
+	return cmd.ProcessState.ExitCode()
 }
 
 // alive says whether a process does anything still.
@@ -332,6 +341,25 @@ func TestRunHidesItsCredentials(t *testing.T) {
 	require.Contains(t, out, "\n"+envURL+"="+s.url+"\n", "for what it may run itself")
 }
 
+// TestABlankBehindCredentialsIsNotTheirs, such as the end of the line in the file that they are from. A line break within
+// is a fault of whoever set the variable.
+func TestABlankBehindCredentialsIsNotTheirs(t *testing.T) {
+	p := process{environ: []string{envAuthorization + "=Bearer abc\r\n"}}
+	var o client.Options
+	require.NoError(t, (&dialFlags{header: http.Header{}}).options(p, &o))
+	require.Equal(t, "Bearer abc", o.Header.Get("Authorization"))
+	p.environ[0] = envAuthorization + "=Bearer\nabc"
+	require.EqualError(t, (&dialFlags{header: http.Header{}}).options(p, &o), "LOCKTOPUS_AUTHORIZATION of the environment must be the value of a header, in one line")
+}
+
+// TestAServerThatStandsStillIsNamed: whoever asks may have several.
+func TestAServerThatStandsStillIsNamed(t *testing.T) {
+	d := &dialFlags{url: "ws://127.0.0.1:1/v2?namespace=n"}
+	_, err := d.address(process{})
+	require.NoError(t, err)
+	require.Equal(t, "ws://127.0.0.1:1/v2 doesn't answer", d.said(context.DeadlineExceeded))
+}
+
 // TestRunIsDeniedByAPlugin.
 func TestRunIsDeniedByAPlugin(t *testing.T) {
 	plugin, err := filepath.Abs(ownPaths)
@@ -413,6 +441,54 @@ func TestTheCommandHasTheTerminal(t *testing.T) {
 	require.Equal(t, 5, cmd.ProcessState.ExitCode())
 }
 
+// TestCtrlCEndsTheScript that run stands in, as it would without run: at a command that has the keys, at one whose output
+// goes down a pipe, and while run waits. Otherwise the script would go on as if nothing had happened.
+func TestCtrlCEndsTheScript(t *testing.T) {
+	self, err := exec.LookPath("locktopus")
+	require.NoError(t, err)
+	for _, line := range []string{
+		`"$0" run -w a -- sh -c 'echo started; exec sleep 600'`,
+		`"$0" run -w a -- sh -c 'echo started; exec sleep 600' | cat`,
+		`"$0" run -w b -- sh -c '"$0" run -w a -- sh -c "echo started; exec sleep 600"; echo after >after' "$0"`,
+		`"$0" run -w taken -- true`,
+		`"$0" watch b`,
+	} {
+		s := newStage(t)
+		s.take("taken")
+		keyboard, tty := openTerminal(t)
+		cmd := exec.Command("sh", "-c", line+`; echo after >after`, self)
+		cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), envURL+"="+s.url)
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+		require.NoError(t, cmd.Start())
+		said := bufio.NewReader(keyboard)
+		_, err := said.ReadString('\n') // it has started, says for whom it waits, or the heading
+		require.NoError(t, err)
+		_, err = keyboard.WriteString("\x03")
+		require.NoError(t, err)
+		_ = cmd.Wait()
+		require.Equal(t, 130, shellCode(cmd), "%s", line)
+		require.True(t, cmd.ProcessState.Sys().(syscall.WaitStatus).Signaled(), "%s", line)
+		require.NoFileExists(t, filepath.Join(cmd.Dir, "after"), "%s", line)
+	}
+}
+
+// TestACommandThatIsInterruptedAloneEndsNobodyElse: whoever told run so need not be told.
+func TestACommandThatIsInterruptedAloneEndsNobodyElse(t *testing.T) {
+	s := newStage(t)
+	_, tty := openTerminal(t)
+	self, err := exec.LookPath("locktopus")
+	require.NoError(t, err)
+	cmd := exec.Command("sh", "-c", `"$0" run -w a -- sh -c 'kill -INT "$PPID"; exec sleep 600'; echo after $? >after`, self)
+	cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), envURL+"="+s.url)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	require.NoError(t, cmd.Run())
+	said, err := os.ReadFile(filepath.Join(cmd.Dir, "after"))
+	require.NoError(t, err)
+	require.Equal(t, "after 130\n", string(said))
+}
+
 // TestACommandThatWasStoppedForTooLongDoesNotGoOn: the command stops itself, as editors do at Ctrl-Z, and run with it,
 // which keeps the lock. When they go on, somebody else has it.
 func TestACommandThatWasStoppedForTooLongDoesNotGoOn(t *testing.T) {
@@ -467,7 +543,7 @@ func TestWhoReadsTheOutputKeepsTheTerminal(t *testing.T) {
 	require.Equal(t, cmd.Process.Pid, group, "who is in the foreground")
 	types("\x03")
 	_ = cmd.Wait()
-	require.Equal(t, 130, cmd.ProcessState.ExitCode())
+	require.Equal(t, 130, shellCode(cmd))
 
 	cmd, _, types, _ = s.runAtTerminalTo(in, `echo started; read x; echo "read $x"; read y <&2; echo "read $y"`)
 	says("started")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -11,6 +12,7 @@ import (
 const (
 	wsaeAddrInUse   = syscall.Errno(10048)
 	wsaeConnRefused = syscall.Errno(10061)
+	errorNoData     = syscall.Errno(232) // "the pipe is being closed"
 )
 
 // signals begins to listen for what ends serve: Ctrl-C, Ctrl-Break, and the closing of its console.
@@ -25,3 +27,15 @@ func isReload(os.Signal) bool { return false }
 
 func addressInUse(err error) bool      { return errors.Is(err, wsaeAddrInUse) }
 func connectionRefused(err error) bool { return errors.Is(err, wsaeConnRefused) }
+
+// dieInterrupted does nothing: the console has told everybody, and the exit code is all that is left to say.
+func dieInterrupted(bool) {}
+
+func keepAliveWithoutReader() {}
+
+func nobodyReads(err error) bool {
+	return errors.Is(err, syscall.ERROR_BROKEN_PIPE) || errors.Is(err, errorNoData)
+}
+
+// hungUp is never closed: that nobody reads is noticed when something is written.
+func hungUp(io.Writer) <-chan struct{} { return nil }

@@ -221,8 +221,8 @@ it waits for it, however long that takes, and then begins anew: standard error s
 --json there is an object with the change "anew" and no lock before the new list.
 
 ` + lookHelp + `
-Exit codes: 128+N when signal N stopped it; 1 it can't be written; 64 wrong command line; 69 the
-server can't be reached at the start; 77 denied.
+Exit codes: 128+N when signal N stopped it, 141 when nobody reads it any more; 1 it can't be
+written; 64 wrong command line; 69 the server can't be reached at the start; 77 denied.
 `,
 	"sessions": `Usage: locktopus sessions [--namespace NAME] [--json] [options]
 

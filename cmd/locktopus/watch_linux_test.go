@@ -22,7 +22,7 @@ func TestAWatchThatIsStoppedLeavesNoSession(t *testing.T) {
 		_, err = io.ReadAll(lines)
 		require.NoError(t, err)
 		_ = cmd.Wait()
-		require.Equal(t, code, cmd.ProcessState.ExitCode(), "%s", stderr)
+		require.Equal(t, code, shellCode(cmd), "%s", stderr)
 		require.Empty(t, stderr.String())
 		sessions, _, _ := s.AdminSessions("n", "", 10) // or nobody uses the namespace any more
 		require.Empty(t, sessions)
@@ -48,4 +48,34 @@ func TestAWatchThatIsStoppedEndsThoughNobodyReads(t *testing.T) {
 	_ = cmd.Wait()
 	require.Equal(t, 143, cmd.ProcessState.ExitCode())
 	require.NoError(t, in.Close())
+}
+
+// TestAWatchThatNobodyReadsEnds, with its session, also when nothing changes any more: grep -m1 goes when it has seen
+// what it waits for.
+func TestAWatchThatNobodyReadsEnds(t *testing.T) {
+	s, address := newServer(t)
+	out, in, err := os.Pipe()
+	require.NoError(t, err)
+	cmd := exec.Command("locktopus", "watch", "--url", address+"?namespace=n", "")
+	cmd.Stdout = in
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	require.NoError(t, in.Close())
+	_, err = out.Read(make([]byte, 1)) // of the heading: it has a session
+	require.NoError(t, err)
+	require.NoError(t, out.Close())
+	_ = cmd.Wait()
+	require.Equal(t, exitNobodyReads, cmd.ProcessState.ExitCode())
+	sessions, _, _ := s.AdminSessions("n", "", 10) // or nobody uses the namespace any more
+	require.Empty(t, sessions)
+}
+
+// TestWhatNobodyReadsIsNoFault of who writes it, unlike a disk that is full.
+func TestWhatNobodyReadsIsNoFault(t *testing.T) {
+	out, in, err := os.Pipe()
+	require.NoError(t, err)
+	require.NoError(t, out.Close())
+	require.Equal(t, errNobodyReads, newLines(in, false).write("text"))
+	require.NoError(t, in.Close())
+	require.ErrorIs(t, newLines(in, false).write("text"), errOutput)
 }
