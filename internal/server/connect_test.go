@@ -341,3 +341,27 @@ func TestAuthenticationEndsOnTheWire(t *testing.T) {
 		})
 	}
 }
+
+func TestValuesOfAMessageHaveALimit(t *testing.T) {
+	set := testSettings()
+	set.MessageValues = 9
+	n := newFake(set, nil)
+	old, c := n.mustConnect(t, "namespace=n"), n.connectV2(t)
+	c.say(helloV2)
+	require.Contains(t, c.heard()[0], `"message_values":9}`)
+	c.say(`{"op":"lock","id":1,"resources":[{"type":"read","path":["a","b","c"]}]}`) // 3 members, 1 resource of 2, 3 segments
+	require.Contains(t, c.heard()[0], `"acquired"`, "at the limit")
+	old.say(`{"action":"lock","resources":[{"type":"read","path":["a","b","c","d"]}]}`)
+	require.Contains(t, old.heard()[0], `"acquired"`, "at the limit")
+	old.say(release)
+
+	set.MessageValues = 8 // for the next message
+	n.s.Reload(set)
+	old.heard()
+	old.say(`{"action":"lock","resources":[{"type":"read","path":["a","b","c","d"]}]}`)
+	require.Contains(t, old.heard()[0], "communication error: ")
+	require.EqualValues(t, codeFault, old.closing)
+	c.say(`{"op":"lock","id":2,"resources":[{"type":"read","path":["a","b","c"]}]}`)
+	require.Contains(t, c.heard()[0], `"error":"malformed"`)
+	require.EqualValues(t, codeFault, c.closing)
+}

@@ -81,6 +81,19 @@ func TestWaitsHaveAMost(t *testing.T) {
 	}
 }
 
+func TestTimesToLiveAreGrantedWithinTheirLimits(t *testing.T) {
+	for asked, granted := range map[int64]int64{
+		wire.V2None: 15_000, 0: 1000, 999: 1000, 1000: 1000, 1001: 1001, 59_999: 59_999, 60_000: 60_000, 60_001: 60_000, wire.V2MaxID: 60_000,
+	} {
+		w := newWorld(t, Defaults)
+		w.open(asked)
+		require.Equal(t, granted, w.fx.Welcome.TTLMS, "asked for %d", asked)
+		next, ok := w.space.Next()
+		require.True(t, ok)
+		require.Equal(t, granted*ms, next, "and no longer")
+	}
+}
+
 func TestNotesAndNamesAreBoundedAndOneLine(t *testing.T) {
 	w := newWorld(t, Defaults)
 	s, at := w.open(wire.V2None)
@@ -95,6 +108,7 @@ func TestNotesAndNamesAreBoundedAndOneLine(t *testing.T) {
 	require.Equal(t, "a  [31m é  ", string(w.space.appendNote(nil, w.space.locks.at(s.roster.find(3)).note)))
 	_, err := w.space.Open(0, 9, Hello{ID: "n", Name: []byte(strings.Repeat("n", 129))}, &w.fx)
 	require.ErrorIs(t, err, ErrName)
+	require.ErrorContains(t, err, "it has 129 bytes, at most 128 are allowed (limits.session_name_bytes)")
 	s, err = w.space.Open(0, 9, Hello{ID: "n", Name: []byte(strings.Repeat("n", 127) + "\n")}, &w.fx)
 	require.NoError(t, err)
 	require.Equal(t, strings.Repeat("n", 127)+" ", s.Name())
