@@ -34,6 +34,11 @@ func TestOurJavaScriptClient(t *testing.T) {
 	env := []string{"LOCKTOPUS_URL=ws://" + start(t, setup{}).addr + "/v2"}
 	npm(t, folder, nil, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
 	npm(t, folder, nil, "npm", "run", "build")
+	for _, as := range [][]string{{"--module", "node16", "--moduleResolution", "node16"}, {"--module", "esnext", "--moduleResolution", "bundler"}} {
+		t.Run("types "+as[3], func(t *testing.T) {
+			npm(t, folder, nil, "npm", append([]string{"exec", "--", "tsc", "-p", "test/types"}, as...)...)
+		})
+	}
 	for _, file := range []string{"node.test.mjs", "browser.test.mjs", "readme.test.mjs"} {
 		t.Run(file, func(t *testing.T) {
 			npm(t, folder, env, "node", "--test", "--test-reporter=spec", "test/"+file)

@@ -1,10 +1,10 @@
 import { checked, checkedCredentials, checkedPage, checkedResource, checkOptions, excess, type Bounds } from "./check.js";
-import { clock } from "./clock.js";
+import { clock, idly } from "./clock.js";
 import { ClosedError, LocktopusError, LostError, OfflineError, RefusedError, UnavailableError } from "./errors.js";
-import { checkedOptions, Lock, type LockOptions } from "./lock.js";
+import { checkedOptions, ends, Lock, type LockOptions } from "./lock.js";
 import { refusal, type LockInfo, type Message, type Request } from "./message.js";
 import type { Resource } from "./resource.js";
-import { platformSocket, type Socket, type SocketFactory } from "./socket.js";
+import { hangUp, platformSocket, type Socket, type SocketFactory } from "./socket.js";
 import { Watch } from "./watch.js";
 
 const subprotocol = "locktopus.v2";
@@ -50,6 +50,8 @@ export interface Call {
   sent?: number;
   /** It was sent over any connection, and the server may know it. */
   tried?: boolean;
+  /** Of a release: why the lock had ended before. */
+  why?: string;
   answered: (answer: Message, call: Call) => void;
   failed: (cause: unknown) => void;
 }
@@ -86,6 +88,8 @@ export class Client {
   #stops = Infinity; // until when locks of a server that is shutting down may be counted on
   #risky = false;
   #closing = false;
+  #closed?: Promise<void>;
+  #hurry = new AbortController(); // ends an attempt to connect for which nobody waits any more
   #timer?: ReturnType<typeof setTimeout>;
   #retry?: ReturnType<typeof setTimeout>;
   #pause = 0;
@@ -166,17 +170,17 @@ export class Client {
    * Waits for all resources at once and takes them. The signal is for waiting only; so is `wait`, of which the server
    * knows, so that an UnavailableError says who was in the way.
    */
-  lock(resources: Resource | Resource[], options: LockOptions = {}): Promise<Lock> {
+  lock(resources: Resource | readonly Resource[], options: LockOptions = {}): Promise<Lock> {
     return this.#acquire(resources, options);
   }
 
   /** Takes all resources if they can be had now, in fair order; otherwise it rejects with an UnavailableError. */
-  tryLock(resources: Resource | Resource[], options: Omit<LockOptions, "wait"> = {}): Promise<Lock> {
+  tryLock(resources: Resource | readonly Resource[], options: Omit<LockOptions, "wait"> = {}): Promise<Lock> {
     return this.#acquire(resources, { ...options, wait: 0 });
   }
 
-  async #acquire(resources: Resource | Resource[], options: LockOptions): Promise<Lock> {
-    const list = Array.from(Array.isArray(resources) ? resources : [resources], checkedResource);
+  async #acquire(resources: Resource | readonly Resource[], options: LockOptions): Promise<Lock> {
+    const list = Array.from<Resource, Resource>(Array.isArray(resources) ? resources : [resources], checkedResource);
     if (list.length === 0) throw new TypeError('a lock needs at least one resource, such as write("orders")');
     const lock = new Lock(this, list, checkedOptions(options));
     const refused = this.#ready();
@@ -186,22 +190,35 @@ export class Client {
   }
 
   /** Lists who holds and who waits at a path, below it, and above it where that covers it. */
-  async inspect(path: readonly string[], options: { limit?: number; after?: string } = {}): Promise<{ locks: LockInfo[]; next?: string }> {
-    const answer = await this.ask({ op: "inspect", path: checked(path), ...checkedPage(options) });
+  async inspect(
+    path: readonly string[],
+    options: { limit?: number; after?: string; signal?: AbortSignal } = {},
+  ): Promise<{ locks: LockInfo[]; next?: string }> {
+    const answer = await this.ask({ op: "inspect", path: checked(path), ...checkedPage(options) }, () => {}, options.signal);
     return { locks: answer.locks ?? [], ...(answer.next && { next: answer.next }) };
   }
 
-  /** Begins to watch what changes at a path, below it, and above it where that covers it. */
-  async watch(path: readonly string[]): Promise<Watch> {
+  /**
+   * Begins to watch what changes at a path, below it, and above it where that covers it. The signal is for the beginning
+   * only.
+   */
+  async watch(path: readonly string[], { signal }: { signal?: AbortSignal } = {}): Promise<Watch> {
     const watch = new Watch(this);
-    const answer = await this.ask({ op: "watch", path: checked(path) }, (m) => {
+    const begun = (m: Message) => {
       if (m.state === "watching") this.watches.set((watch.id = m.id!), watch);
-    });
+      if (signal?.aborted) watch.close();
+    };
+    const answer = await this.ask({ op: "watch", path: checked(path) }, begun, signal);
     watch.locks = answer.locks ?? [];
-    for (let after = answer.next; after; ) {
-      const page = await this.inspect(path, { after });
-      watch.locks.push(...page.locks);
-      after = page.next;
+    try {
+      for (let after = answer.next; after; ) {
+        const page = await this.inspect(path, { after, signal });
+        watch.locks.push(...page.locks);
+        after = page.next;
+      }
+    } catch (error) {
+      watch.close();
+      throw error;
     }
     return watch;
   }
@@ -212,12 +229,16 @@ export class Client {
   }
 
   /** Releases all locks and ends the session. */
-  async close(): Promise<void> {
-    if (this.#closing) return;
+  close(): Promise<void> {
+    return (this.#closed ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
     this.#closing = true;
     clearTimeout(this.#timer);
     clearTimeout(this.#retry);
     const cause = new ClosedError();
+    this.#hurry.abort(cause);
     const socket = this.#socket;
     let bye: Promise<unknown> = Promise.resolve();
     if (socket) bye = new Promise((resolve) => this.begin({ op: "bye" }, resolve, resolve));
@@ -230,7 +251,7 @@ export class Client {
     await Promise.race([bye, new Promise((resolve) => (patience = setTimeout(resolve, closePatience)))]);
     clearTimeout(patience!);
     this.#socket = undefined;
-    socket?.close(1000);
+    if (socket) hangUp(socket);
     const calls = this.#calls;
     this.#calls = [];
     for (const call of calls) call.failed(cause);
@@ -277,22 +298,22 @@ export class Client {
     return true;
   }
 
-  /** @internal Sends a request and waits for its answer. */
-  ask(request: Request, take: (answer: Message) => void = () => {}): Promise<Message> {
-    return new Promise((resolve, reject) => {
-      const refused = this.#ready();
-      if (refused) return reject(refused);
-      this.begin(
-        request,
-        (answer) => {
-          take(answer);
-          const error = refusal(answer);
-          if (error) reject(error);
-          else resolve(answer);
-        },
-        reject,
-      );
+  /** @internal Sends a request and waits for its answer, or until the signal ends that. */
+  async ask(request: Request, take: (answer: Message) => void, signal?: AbortSignal): Promise<Message> {
+    const refused = this.#ready();
+    if (refused) throw refused;
+    signal?.throwIfAborted();
+    let call!: Call;
+    const answer = new Promise<Message>((resolve, reject) => {
+      const answered = (m: Message) => {
+        take(m);
+        const error = refusal(m);
+        if (error) reject(error);
+        else resolve(m);
+      };
+      call = this.begin(request, answered, reject);
     });
+    return unlessAborted(answer, signal, () => (this.withdraw(call), this.offline(signal!.reason)));
   }
 
   #send(call: Call, text = JSON.stringify(call.request)): void {
@@ -304,7 +325,7 @@ export class Client {
   /** Makes a connection and begins the session over it, or takes it up again. */
   async #connect(signal?: AbortSignal): Promise<void> {
     const factory = this.options.socket ?? platformSocket;
-    const fresh = await this.options.authorize?.();
+    const fresh = await unlessAborted(this.options.authorize?.(), signal);
     const credentials = checkedCredentials({ ...this.options.credentials, ...fresh?.credentials });
     const socket = await factory(this.address, subprotocol, { ...this.options.headers, ...fresh?.headers });
     let sent = 0;
@@ -314,7 +335,7 @@ export class Client {
         signal?.removeEventListener("abort", aborted);
         socket.onopen = socket.onmessage = socket.onclose = null;
         socket.onerror = () => {};
-        socket.close();
+        hangUp(socket);
         reject(error);
       };
       const cannot = (why: string) => fail(new LocktopusError(`cannot connect to ${this.#server}: ${why}`));
@@ -503,8 +524,8 @@ export class Client {
   #drop(socket: Socket, answers = false): void {
     this.#socket = undefined;
     socket.onmessage = socket.onclose = null;
-    if (!answers) socket.close(1000); // whose closing handshake may never end
-    else (setTimeout(() => socket.close(1000), lastWordPatience) as { unref?: () => void }).unref?.();
+    if (answers) idly(() => hangUp(socket), lastWordPatience);
+    else hangUp(socket);
     // The server is told, too: it may have granted one just before the connection was lost.
     const left = () => new LostError("canceled", "the connection was lost, and it was not to wait without one");
     for (const lock of this.#waiting()) if (lock.options.leave) lock.askRelease(left());
@@ -527,17 +548,12 @@ export class Client {
     this.#pause = Math.min(max, Math.max(min, 2 * pause));
     this.#retry = setTimeout(
       () => {
-        this.#connect().then(
-          () => {
-            if (this.#closing) this.#socket?.close(1000);
-          },
-          (error) => {
-            if (this.#closing) return;
-            this.#trouble = error instanceof Error ? error : new LocktopusError(String(error));
-            if (error instanceof RefusedError && error.code === "denied") this.#deny(error);
-            this.#reconnect();
-          },
-        );
+        this.#connect(this.#hurry.signal).catch((error) => {
+          if (this.#closing) return;
+          this.#trouble = error instanceof Error ? error : new LocktopusError(String(error));
+          if (error instanceof RefusedError && error.code === "denied") this.#deny(error);
+          this.#reconnect();
+        });
       },
       pause / 2 + (Math.random() * pause) / 2,
     );
@@ -602,7 +618,14 @@ export class Client {
       return this.#drop(socket);
     }
     this.#event = m.event!;
-    this.locks.get(m.lock!)?.happened(m);
+    const lock = this.locks.get(m.lock!);
+    if (lock) lock.happened(m);
+    else if (ends.has(m.state ?? "")) this.#crossed(m);
+  }
+
+  /** Keeps why a lock has ended for its release that is on its way, whose answer won't say it. */
+  #crossed(m: Message): void {
+    for (const call of this.#calls) if (call.request.op === "release" && call.request.lock === m.lock) call.why = m.message;
   }
 
   /** @internal Ends a lock here, without a word to the server. */
@@ -633,8 +656,7 @@ export class Client {
     const now = clock();
     let next = now + glance;
     next = Math.min(next, this.#renew(now), this.#endOverdue(now), this.#assess(now));
-    this.#timer = setTimeout(() => this.#tend(), Math.max(1, next - now));
-    (this.#timer as { unref?: () => void }).unref?.();
+    this.#timer = idly(() => this.#tend(), Math.max(1, next - now));
   }
 
   /** Says something when nothing has been said for a third of the session's time. */
@@ -685,3 +707,13 @@ function parse(data: unknown): Message | undefined {
   }
 }
 
+/** What comes first: the end of the promise, or that of the signal. */
+function unlessAborted<T>(promise: T | Promise<T>, signal?: AbortSignal, why = () => signal!.reason): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const aborted = () => reject(why());
+    signal?.addEventListener("abort", aborted);
+    const settled = () => signal?.removeEventListener("abort", aborted);
+    Promise.resolve(promise).then(resolve, reject).finally(settled);
+    if (signal?.aborted) aborted();
+  });
+}

@@ -12,3 +12,10 @@ export function clock(): number {
   ahead = Math.max(ahead, Date.now() - startWall - steady);
   return steady + ahead;
 }
+
+/** A timer that keeps no process alive. */
+export function idly(act: () => void, time: number): ReturnType<typeof setTimeout> {
+  const timer = setTimeout(act, time);
+  (timer as { unref?: () => void }).unref?.();
+  return timer;
+}

@@ -1,3 +1,6 @@
+// Whose types have async disposal in them, also for projects that don't ask for it.
+/// <reference lib="esnext.disposable" preserve="true" />
+
 export { connect, type Client, type Options } from "./client.js";
 export type { Lock, LockOptions } from "./lock.js";
 export type { LockInfo } from "./message.js";

@@ -29,7 +29,8 @@ export function checkedOptions({ signal, wait, lease, note, leave, party }: Lock
   return { signal, wait: milliseconds(wait, "wait"), lease: span(lease, "lease"), note, leave: Boolean(leave), party: checkedParty(party) };
 }
 
-const ends = new Set(["released", "canceled", "expired", "revoked"]);
+/** How a lock that was held may end by the server's word. */
+export const ends = new Set(["released", "canceled", "expired", "revoked"]);
 
 const leastPatience = 1000; // ms without a connection that end no wait
 const longestTimer = 2 ** 31 - 1; // ms; beyond it timers of the platform fire at once
@@ -317,7 +318,9 @@ export class Lock {
     const patience = this.until - clock();
     let timer: ReturnType<typeof setTimeout>;
     const late = new Promise<never>((_, reject) => (timer = setTimeout(() => reject(overdue()), patience)));
-    const answer = new Promise<Message>((resolve, reject) => this.askRelease(new ReleasedError(), resolve, reject));
+    const answer = new Promise<Message>((resolve, reject) => {
+      this.askRelease(new ReleasedError(), (m, call) => resolve({ message: call.why, ...m }), reject);
+    });
     try {
       const m = await Promise.race([answer, late]);
       if (m.state !== "released") throw refusal(m) ?? new LostError(m.state ?? "gone", m.message);

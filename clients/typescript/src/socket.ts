@@ -1,8 +1,14 @@
+import { idly } from "./clock.js";
+
+const closePatience = 1000; // ms, for the closing handshake
+
 /** What is needed of a WebSocket: the browser's, Node's own, or that of the package `ws`. */
 export interface Socket {
   readonly bufferedAmount: number;
   send(text: string): void;
   close(code?: number, reason?: string): void;
+  /** Ends the connection without a handshake, where the platform can. */
+  terminate?(): void;
   onopen: ((event: any) => void) | null;
   onmessage: ((event: any) => void) | null;
   onclose: ((event: any) => void) | null;
@@ -32,3 +38,9 @@ export const platformSocket: SocketFactory = async (url, protocol, headers) => {
   }
   return new ws.WebSocket(url, protocol, { headers, perMessageDeflate: false });
 };
+
+/** Ends a connection, also one to a server that doesn't answer: by itself, ws keeps the process alive for 30 s then. */
+export function hangUp(socket: Socket): void {
+  socket.close(1000);
+  idly(() => socket.terminate?.(), closePatience);
+}

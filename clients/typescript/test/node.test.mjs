@@ -1,8 +1,10 @@
 // The suite in Node.js, with the package ws.
 
+import { spawn } from "node:child_process";
+import http from "node:http";
 import test from "node:test";
 import * as lib from "locktopus";
-import { WebSocket } from "ws";
+import { WebSocket, WebSocketServer } from "ws";
 import { cases, run } from "./suite.mjs";
 
 const factory = (url, protocol, headers) => new WebSocket(url, protocol, { headers });
@@ -15,4 +17,20 @@ test("node: ws is found, and sends headers", { timeout: 60_000 }, async () => {
   const client = await lib.connect(`${process.env.LOCKTOPUS_URL}?namespace=platform`, { headers: { "x-any": "1" } });
   await (await client.lock(lib.write("x"))).release();
   await client.close();
+});
+
+test("node: nothing keeps the process when all is closed and the server hangs", { timeout: 25_000 }, async (t) => {
+  const server = http.createServer().listen(0, "127.0.0.1");
+  new WebSocketServer({ server }).on("connection", (socket, { socket: wire }) => {
+    socket.on("message", () => {
+      socket.send('{"op":"welcome","session":"s","secret":"x","ttl_ms":60000,"epoch":"e","last_id":0,"locks":[],"event":0}');
+      wire.pause(); // it hears nothing any more, of closing neither
+    });
+  });
+  await new Promise((resolve) => server.once("listening", resolve));
+  const script = `import { connect } from "locktopus"; await (await connect("ws://127.0.0.1:${server.address().port}/v2?namespace=n")).close()`;
+  const child = spawn(process.execPath, ["--input-type=module", "-e", script], { cwd: import.meta.dirname, stdio: "inherit" });
+  t.after(() => (child.kill(), server.closeAllConnections(), server.close()));
+  const code = await new Promise((resolve) => child.once("exit", resolve));
+  if (code !== 0) throw new Error(`the process ended with ${code}`);
 });

@@ -386,6 +386,20 @@ export const cases = {
     }
   },
 
+  async "a release that crosses an administrator's says their reason"({ lib }) {
+    const socket = liar((n, m, say) => {
+      if (m.op === "bye") say(`{"id":${m.id},"state":"bye"}`);
+      if (m.op === "hello") say(liarsWelcome);
+      if (m.op === "lock") say(`{"id":${m.id},"state":"acquired","token":"5"}`);
+      if (m.op === "release") say('{"event":1,"lock":1,"state":"revoked","message":"it hangs"}', `{"id":${m.id},"lock":1,"state":"revoked"}`);
+    });
+    const a = await lib.connect("ws://liar/v2?namespace=n", { socket });
+    const held = await a.lock(lib.write("a"));
+    const lost = await assert.fails(held.release(), lib.LostError);
+    assert.equal([lost.state, lost.message].join(), "revoked,the lock is lost: revoked: it hangs", "why");
+    await a.close();
+  },
+
   async "a restart is told from a silence"({ lib }) {
     for (const [epoch, why] of [
       ['"epoch":"e2",', "the server was restarted"],
@@ -619,6 +633,82 @@ export const cases = {
     await assert.fails(a.lock(lib.write("z")), lib.ClosedError);
     await (await b.lock(lib.write("x"))).release();
     await other.release();
+  },
+
+  async "a second close waits for the first"({ lib }) {
+    let bye;
+    const socket = liar((n, m, say) => {
+      if (m.op === "bye") bye = () => say(`{"id":${m.id},"state":"bye"}`);
+      if (m.op === "hello") say(liarsWelcome);
+    });
+    const a = await lib.connect("ws://liar/v2?namespace=n", { socket });
+    const order = [];
+    const closes = [1, 2].map((k) => a.close().then(() => order.push(k)));
+    await new Promise((resolve) => setTimeout(resolve));
+    order.push("bye");
+    bye();
+    await Promise.all(closes);
+    assert.equal(order.join(), "bye,1,2", "order");
+  },
+
+  async "close ends an attempt to connect"({ lib }) {
+    const closed = [];
+    let hello;
+    const again = new Promise((resolve) => (hello = resolve));
+    const factory = liar((n, m, say, hangUp) => {
+      if (n === 1) say(liarsWelcome), setTimeout(hangUp, 1);
+      else hello(); // which nobody answers
+    });
+    let made = 0;
+    const socket = async () => {
+      const n = ++made;
+      return Object.assign(await factory(), { close: () => closed.push(n) });
+    };
+    const a = await lib.connect("ws://liar/v2?namespace=n", { socket, backoff: { min: 1, max: 2 } });
+    await again;
+    await a.close();
+    assert.equal(closed.join(), "1,2", "connections that were closed");
+  },
+
+  async "asking can be given up"({ lib, connect, wire }) {
+    const late = new AbortController();
+    const connecting = assert.fails(connect({ authorize: () => new Promise(() => {}), signal: late.signal }), RangeError);
+    setTimeout(() => late.abort(new RangeError("enough")));
+    await connecting;
+    const a = await connect({ backoff: { min: 1, max: 10 } });
+    wire.refuse(true);
+    wire.cut();
+    while (a.connected) await new Promise((resolve) => setTimeout(resolve, 1));
+    for (const ask of [(options) => a.inspect([], options), (options) => a.watch([], options)]) {
+      await assert.fails(ask({ signal: AbortSignal.timeout(50) }), lib.OfflineError);
+      await assert.fails(ask({ signal: AbortSignal.abort(new RangeError("enough")) }), RangeError);
+    }
+    wire.refuse(false);
+    const stop = new AbortController();
+    const watches = assert.fails(a.watch([], { signal: stop.signal }), RangeError);
+    stop.abort(new RangeError("enough"));
+    await watches;
+    await (await a.watch([], { signal: new AbortController().signal })).close();
+  },
+
+  async "a watch that can't begin ends at the server"({ lib }) {
+    for (const page of ['"error":"forgotten","message":"none"', '"state":"inspected","locks":[]']) {
+      const asked = [];
+      const stop = new AbortController();
+      const socket = liar((n, m, say) => {
+        asked.push(m.op);
+        if (m.op === "hello") say(liarsWelcome);
+        if (m.op === "bye") say(`{"id":${m.id},"state":"bye"}`);
+        if (m.op === "watch") say(`{"id":${m.id},"state":"watching","locks":[],"next":"1"}`);
+        if (m.op === "inspect" && page.includes("state")) stop.abort(new lib.RefusedError("enough", ""));
+        if (m.op === "inspect") say(`{"id":${m.id},${page}}`);
+        if (m.op === "unwatch") say(`{"id":${m.id},"state":"unwatched"}`);
+      });
+      const a = await lib.connect("ws://liar/v2?namespace=n", { socket });
+      await assert.fails(a.watch([], { signal: stop.signal }), lib.RefusedError);
+      await a.close();
+      assert.equal(asked.join(), "hello,watch,inspect,unwatch,bye", "what was asked");
+    }
   },
 
   async "what can't be sent is refused here"({ lib, connect }) {
