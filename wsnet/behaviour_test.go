@@ -57,8 +57,8 @@ func TestFullLimitIsLoggedOnceAMinute(t *testing.T) {
 			continue
 		}
 		for limit, lim := range map[string]Limits{
-			"Connections":           {Connections: 1, PingInterval: time.Hour},
-			"ConnectionsPerAddress": {ConnectionsPerAddress: 1, PingInterval: time.Hour},
+			"limits.connections":             {Connections: 1, PingInterval: time.Hour},
+			"limits.connections_per_address": {ConnectionsPerAddress: 1, PingInterval: time.Hour},
 		} {
 			t.Run(w.name+"/"+limit, func(t *testing.T) {
 				var log lines
@@ -77,7 +77,7 @@ func TestFullLimitIsLoggedOnceAMinute(t *testing.T) {
 				}
 				s.advance(quietTime / 2)
 				refused()
-				told := func(n int) string { return fmt.Sprintf("limit=%s value=1 refused=%d\n", limit, n) }
+				told := func(n int) string { return fmt.Sprintf("limit=%s value=1 refused=%d from=127.0.0.1\n", limit, n) }
 				require.Equal(t, 1, strings.Count(log.String(), "level=WARN"), log.String())
 				require.Contains(t, log.String(), told(1))
 				s.expire(quietTime / 2)

@@ -171,10 +171,10 @@ func (s *Server) admit(addr netip.Addr) (pass, bool) {
 		s.stats.accepted.Add(1)
 	case fullHouse:
 		s.stats.refusedConnections.Add(1)
-		s.full.warn(s, "Connections", lim.Connections)
+		s.full.warn(s, "limits.connections", lim.Connections, addr)
 	case fullAddress:
 		s.stats.refusedPerAddress.Add(1)
-		s.fullAddress.warn(s, "ConnectionsPerAddress", lim.ConnectionsPerAddress)
+		s.fullAddress.warn(s, "limits.connections_per_address", lim.ConnectionsPerAddress, addr)
 	}
 	return p, v == admitted
 }
@@ -189,14 +189,14 @@ type warning struct {
 	refused uint64  // not mentioned
 }
 
-// warn takes note of a refusal. The limit is named as its field of Limits is.
-func (w *warning) warn(s *Server, limit string, value int) {
+// warn takes note of a refusal. The limit is named as an operator knows it; from is whom it has just hit.
+func (w *warning) warn(s *Server, limit string, value int, from netip.Addr) {
 	w.refused++
 	now := s.time.now()
 	if w.until != 0 && !now.reached(w.until) {
 		return
 	}
-	s.log.Warn("connections are refused: a limit is reached", "limit", limit, "value", value, "refused", w.refused)
+	s.log.Warn("connections are refused: a limit is reached", "limit", limit, "value", value, "refused", w.refused, "from", from)
 	w.until, w.refused = now.after(quietTime), 0
 }
 
