@@ -20,16 +20,19 @@ export type SocketFactory = (url: string, protocol: string, headers: Record<stri
 const moduleOfWs = "ws"; // a name that bundlers for browsers don't follow
 
 /**
- * The platform's WebSocket. Headers can be sent by the package `ws` only, which Node before version 22 needs anyway:
- * it is used there if it is installed.
+ * A WebSocket of the package `ws`, in Node and where it is installed, otherwise the platform's own. Only the former can
+ * send headers, Node before version 22 has no other, and the one that it has since then waits for ever for a server that
+ * hangs, and with it the process.
  */
 export const platformSocket: SocketFactory = async (url, protocol, headers) => {
   const wantsHeaders = Object.keys(headers).length > 0;
-  if (!wantsHeaders && typeof globalThis.WebSocket === "function") return new globalThis.WebSocket(url, protocol);
+  const own = typeof globalThis.WebSocket === "function" && !wantsHeaders;
+  if (own && !globalThis.process?.versions?.node) return new globalThis.WebSocket(url, protocol);
   let ws: any;
   try {
     ws = await import(/* @vite-ignore */ /* webpackIgnore: true */ moduleOfWs);
   } catch {
+    if (own) return new globalThis.WebSocket(url, protocol);
     throw new TypeError(
       wantsHeaders
         ? "headers can be sent with the package ws only: install it, or use credentials"

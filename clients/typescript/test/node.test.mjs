@@ -19,6 +19,17 @@ test("node: ws is found, and sends headers", { timeout: 60_000 }, async () => {
   await client.close();
 });
 
+test("node: ws is preferred to a WebSocket that waits for servers that hang", { timeout: 60_000 }, async (t) => {
+  const own = globalThis.WebSocket;
+  t.after(() => (globalThis.WebSocket = own));
+  globalThis.WebSocket = class {
+    constructor() {
+      throw new Error("this one isn't wanted");
+    }
+  };
+  await (await lib.connect(`${process.env.LOCKTOPUS_URL}?namespace=platform`)).close();
+});
+
 test("node: nothing keeps the process when all is closed and the server hangs", { timeout: 25_000 }, async (t) => {
   const server = http.createServer().listen(0, "127.0.0.1");
   new WebSocketServer({ server }).on("connection", (socket, { socket: wire }) => {
