@@ -326,3 +326,40 @@ func TestRetriesHaveTheirEffectOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestAnAttachmentIsWokenAlsoByTheOneBefore: what becomes due in a call of a connection that was taken over is news to
+// the one that has the session.
+func TestAnAttachmentIsWokenAlsoByTheOneBefore(t *testing.T) {
+	const old, fresh = 1, 9
+	for name, call := range map[string]func(w *world, s *Session){
+		"a lease is over": func(w *world, s *Session) {
+			w.now += 500 * ms
+			w.do(s, old, request(wire.V2Renew, 2, 0))
+		},
+		"a watch has news": func(w *world, s *Session) {
+			o, atO := w.open(wire.V2None)
+			for range sliceWatches {
+				w.space.watched.pending = append(w.space.watched.pending, &change{})
+			}
+			w.do(o, atO, lockRequest(1, read("x", "y"))) // of which there is no time to tell yet
+			require.Empty(t, w.fx.Wake)
+			w.space.Detach(w.now, s, old, &w.fx)
+		},
+		"the session is over": func(w *world, s *Session) {
+			w.now += 1000 * ms
+			w.do(s, old, request(wire.V2Renew, 2, 0))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, Defaults)
+			s, _ := w.open(1000)
+			w.do(s, old, with(lockRequest(1, write("x")), func(r *Request) { r.LeaseMS = 500 }))
+			_, err := w.space.Resume(w.now, fresh, Resumption{ID: s.id, Secret: []byte("secret"), New: []byte("new")}, &w.fx)
+			require.NoError(t, err)
+			w.do(s, fresh, looking(wire.V2Watch, 2, path("x")))
+			w.space.Collect(w.now, s, fresh, &w.fx)
+			call(w, s)
+			require.Contains(t, w.fx.Wake, uint64(fresh))
+		})
+	}
+}

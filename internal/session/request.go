@@ -34,7 +34,7 @@ type Refusal struct {
 // the caller sends what there is and calls Do again, having let others have the mutex. A session that is
 // over, or that has another attachment, does nothing any more: its last word comes instead.
 func (sp *Space) Do(now int64, s *Session, attachment uint64, r *Request, fx *Effects) {
-	sp.begin(now, s, fx)
+	sp.begin(now, s.of(attachment), fx)
 	defer sp.finish()
 	sp.runTimers(sliceTimers)
 	if s.attachment == attachment && s.state == living && s.deadline <= sp.now {
@@ -65,7 +65,7 @@ func (sp *Space) Do(now int64, s *Session, attachment uint64, r *Request, fx *Ef
 
 // Collect gives an attachment that was woken what there is to tell it.
 func (sp *Space) Collect(now int64, s *Session, attachment uint64, fx *Effects) {
-	sp.begin(now, s, fx)
+	sp.begin(now, s.of(attachment), fx)
 	defer sp.finish()
 	if s.attachment != attachment || s.state != living {
 		sp.lastWord(s, attachment)

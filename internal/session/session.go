@@ -246,7 +246,7 @@ func (sp *Space) part(s *Session) {
 
 // Detach says that an attachment is gone. The session lives on for its time.
 func (sp *Space) Detach(now int64, s *Session, attachment uint64, fx *Effects) {
-	sp.begin(now, s, fx)
+	sp.begin(now, s.of(attachment), fx)
 	if s.attachment == attachment {
 		s.woken = true // it isn't there to be woken
 		sp.part(s)
@@ -314,6 +314,14 @@ func (sp *Space) tell(s *Session, x event, more *extra) {
 		sp.weigh(s)
 	}
 	sp.wake(s)
+}
+
+// of is the session if that is its attachment; nil: it has another one by now, which must be woken as anybody's is.
+func (s *Session) of(attachment uint64) *Session {
+	if s.attachment != attachment {
+		return nil
+	}
+	return s
 }
 
 // wake has a session's attachment come for what there is to tell.
