@@ -70,3 +70,24 @@ func TestWhoSharesANamespaceAtTheLastMomentKeepsIt(t *testing.T) {
 	r.leave(ns)
 	require.Zero(t, r.count())
 }
+
+// TestANamespaceThatIsGoneIsKeptByNoTimer: a session that has ended would have lived for a minute.
+func TestANamespaceThatIsGoneIsKeptByNoTimer(t *testing.T) {
+	n := newFake(testSettings(), nil)
+	for range 2 {
+		c := n.connectV2(t)
+		c.greet(t, `{"op":"hello","ttl_ms":60000}`)
+		require.Equal(t, 1, n.s.ticks.count())
+		c.say(lockV2(1, ""))
+		c.say(`{"op":"bye","id":2}`)
+		require.Zero(t, n.s.ticks.count())
+		c.drop()
+		require.Zero(t, n.s.spaces.count())
+	}
+	c := n.connectV2(t)
+	c.greet(t, helloV2)
+	c.say(`{"op":"bye","id":1}`)
+	other := n.connectV2(t)
+	other.greet(t, helloV2)
+	require.Equal(t, 1, n.s.ticks.count(), "the next session in a namespace that has stayed has one again")
+}

@@ -72,7 +72,10 @@ func (s *Server) finish(ns *namespace, fx *session.Effects) {
 		living := int64(ns.space.Stats().Sessions)
 		s.living.Add(living - ns.living)
 		ns.living = living
-		s.plan(ns)
+		if s.plan(ns); leaves {
+			ns.due = time.Time{}
+			s.ticks.remove(ns.tick) // which would keep the memory of a namespace that is gone
+		}
 	}
 	for _, comes := range [...]bool{joins, behind, hungry} {
 		if comes {
