@@ -1,6 +1,8 @@
 package wsnet
 
 import (
+	"slices"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -96,13 +98,15 @@ func (l *loop) request(c *conn, slot int32, data []byte, end int) {
 
 // converse has the loaded turn take the frames in data. When enough output is collected it is
 // written and the turn goes on: frames that are here already would wake nobody. It stops when the
-// socket is full and Limits.PauseBytes wait; flush goes on then.
+// socket is full and Limits.PauseBytes wait; flush goes on then. It stops, too, when it has lasted long enough: goOn
+// goes on with it once others had their turn.
 func (l *loop) converse(c *conn, slot int32, data []byte) {
 	t, used := &l.turn, 0
+	t.begun, t.over = 0, false
 	before := t.messages
 	for {
 		used += t.talk(data[used:])
-		if !t.full() || !t.hearsFrames() {
+		if !t.full() || !t.hearsFrames() || t.over {
 			break
 		}
 		if l.spill(); t.blocked {
@@ -117,7 +121,36 @@ func (l *loop) converse(c *conn, slot int32, data []byte) {
 			e.frame = 0
 		}
 	}
+	if t.over && t.hearsFrames() {
+		c.flags |= flagLate
+		l.late = append(l.late, t.id)
+	}
 	l.settle(c, slot, data[used:])
+}
+
+// goOn goes on with connections whose turn had lasted long enough, with so many at most: with the first one in any
+// case, and with more of them as long as that takes no longer than one. So who sends little waits for one or two of
+// them, and not for all.
+func (l *loop) goOn(most int) {
+	if most == 0 {
+		return
+	}
+	begun, n := l.turn.clock(), 0
+	for ; n < most && (n == 0 || l.turn.clock()-begun < turnTime); n++ {
+		id := l.late[n]
+		c := l.at(id.slot())
+		if c.gen != id.gen() || c.flags&flagLate == 0 || c.state == stateDead {
+			continue
+		}
+		c.flags &^= flagLate
+		if c.flags&flagPaused != 0 {
+			continue // flush does
+		}
+		c.heard, c.pinged = l.now, 0 // it was we who didn't read
+		l.load(c, id.slot())
+		l.converse(c, id.slot(), l.kept(c))
+	}
+	l.late = slices.Delete(l.late, 0, n)
 }
 
 // keepInput keeps input that has no whole frame, or must wait. It may lie in the loop's buffer or

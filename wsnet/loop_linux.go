@@ -27,16 +27,17 @@ type loop struct {
 	ready    []unix.EpollEvent // of these, what is still to be served
 	slab
 	wheel  wheel
-	now    instant // read once a turn, after the wait
-	waits  uint    // without an event so far
-	lim    *Limits // read once a turn
-	buf    []byte  // what every connection's input is read into
-	cork   []byte  // what the answers to it are collected in
-	turn   turn    // of the connection being served
-	fd     int     // its descriptor, for spill
-	dirty  []int32 // connections with output to be written at the end of the turn
-	ending []int32 // connections that are over: Closed is owed, or the descriptor to be closed
-	share  share   // of the turn, for the work at hand
+	now    instant  // read once a turn, after the wait
+	waits  uint     // without an event so far
+	lim    *Limits  // read once a turn
+	buf    []byte   // what every connection's input is read into
+	cork   []byte   // what the answers to it are collected in
+	turn   turn     // of the connection being served
+	fd     int      // its descriptor, for spill
+	dirty  []int32  // connections with output to be written at the end of the turn
+	ending []int32  // connections that are over: Closed is owed, or the descriptor to be closed
+	late   []ConnID // connections with input that waits until others had their turn
+	share  share    // of the turn, for the work at hand
 
 	tokens  []item        // from the inbox, like sockets and calls
 	next    int           // the first of tokens not delivered yet
@@ -77,27 +78,40 @@ const yieldEvery = 64
 // stopAccepting) may still do in a turn. The rest waits for the next turn, in front of which events
 // are looked at: however much is due at once, a message never waits for all of it.
 type share struct {
-	calls int // of the handler, or connections looked at
-	owed  int // how much the end of the turn may have to do
+	calls int           // of the handler, or connections looked at
+	owed  int           // how much the end of the turn may have to do
+	begun time.Duration // when the clock was looked at first; 0: it wasn't
 }
 
 const (
 	callsPerTurn  = 1 << 10 // each well below a microsecond, if the handler keeps its word
 	writesPerTurn = 64      // connections to be written or closed: each a system call or more
+	callsPerLook  = 16      // at the clock: some calls have much to tell
 )
 
 // allot starts another kind of work.
-func (l *loop) allot() { l.share = share{callsPerTurn, l.owed() + writesPerTurn} }
+func (l *loop) allot() { l.share = share{calls: callsPerTurn, owed: l.owed() + writesPerTurn} }
 
 // mayGoOn says whether the work's share of the turn isn't used up.
-func (l *loop) mayGoOn() bool { return l.share.calls > 0 && l.owed() < l.share.owed }
+func (l *loop) mayGoOn() bool {
+	return l.share.calls > 0 && l.owed() < l.share.owed && (l.share.calls%callsPerLook != 0 || l.hasTime())
+}
+
+// hasTime says whether the work has not lasted for as long as one turn of a connection may.
+func (l *loop) hasTime() bool {
+	now := l.turn.clock()
+	if l.share.begun == 0 {
+		l.share.begun = now
+	}
+	return now-l.share.begun < turnTime
+}
 
 // owed is how many connections the end of the turn has something to do for.
 func (l *loop) owed() int { return len(l.dirty) + len(l.ending) }
 
 // busy says that work was left for the next turn.
 func (l *loop) busy() bool {
-	return l.next < len(l.tokens) || len(l.sockets) > 0 || len(l.calls) > 0 || l.wheel.late
+	return l.next < len(l.tokens) || len(l.sockets) > 0 || len(l.calls) > 0 || l.wheel.late || len(l.late) > 0
 }
 
 // loops are the path of Linux.
@@ -147,7 +161,7 @@ func (p *loops) start() {
 
 func newLoop(s *Server, index int, tr tricks) (*loop, error) {
 	l := &loop{
-		s: s, index: index, handler: s.opt.NewHandler(), up: newUpgrader(), sys: kernel{tr.lies},
+		s: s, index: index, handler: s.opt.NewHandler(), up: newUpgrader(), sys: kernel{lies: tr.lies},
 		events: make([]unix.EpollEvent, eventsAtOnce),
 		buf:    make([]byte, readBytes+keepBytes),
 		cork:   make([]byte, 0, corkBytes+keepBytes),
@@ -155,6 +169,7 @@ func newLoop(s *Server, index int, tr tricks) (*loop, error) {
 	}
 	l.extras = append(l.extras, new([extraChunk]extra))
 	l.turn.stats, l.turn.spill = &s.stats, l.spill
+	l.turn.clock = func() time.Duration { return l.sys.since(s.time.start) }
 	var err error
 	if l.ep, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
@@ -247,11 +262,12 @@ func (l *loop) run() {
 			l.ready = l.stayingFirst(l.events[:l.wait()])
 		}
 		l.now, l.lim = l.s.time.now(), l.s.limit.Load()
-		n := min(len(l.ready), eventsPerTurn)
+		n, late := min(len(l.ready), eventsPerTurn), len(l.late)
 		for i := range n {
 			l.event(&l.ready[i])
 		}
 		l.ready = l.ready[n:]
+		l.goOn(late)
 		l.readInbox()
 		l.passTime()
 		l.endTurn()

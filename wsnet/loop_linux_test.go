@@ -1,6 +1,7 @@
 package wsnet
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -331,6 +333,133 @@ func (s *counted) crowd() (ps []*peer, ids []ConnID) {
 		ids = append(ids, <-s.ids)
 	}
 	return ps, ids
+}
+
+// slow is a liar in whose world each look at the clock takes the time that a connection's turn may last.
+type slow struct{}
+
+func (slow) lie(call string, n int) (int, uintptr) {
+	if call == "clock" {
+		return n + 1, 0
+	}
+	return n, 0
+}
+
+// serveSlow is a server of one loop on which all takes long.
+func serveSlow(t *testing.T, h spy) *subject {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	s := &subject{t: t, w: worlds[0], clock: &handClock{}, ids: make(chan ConnID, 4096), reasons: make(chan Reason, 4096)}
+	h.open = func(c Conn, _ *Request) *Refusal { s.ids <- c.ID(); return nil }
+	h.closed = func(_ Conn, why Reason) { s.reasons <- why }
+	s.Server, err = serve(ln, Options{NewHandler: func() Handler { return &h }, Loops: 1}, tricks{clock: s.clock, lies: slow{}})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s
+}
+
+// TestManyMessagesOfOneConnectionDoNotHoldUpOthers: they come in one read, and others say something meanwhile.
+func TestManyMessagesOfOneConnectionDoNotHoldUpOthers(t *testing.T) {
+	var heard []string
+	var second, third *peer
+	s := serveSlow(t, spy{message: func(c Conn, msg []byte) {
+		heard = append(heard, string(msg))
+		switch string(msg) {
+		case "a0":
+			second.send(slices.Concat(text("b0"), text("b1"), text("b2"), text("b3")))
+		case "b1":
+			third.send(text("c0"))
+		}
+		c.Send(msg)
+	}})
+	first := s.open()
+	second, third = s.open(), s.open()
+	s.settled() // the loop knows of them
+	var all []byte
+	for i := range 8 {
+		all = append(all, text(fmt.Sprint("a", i))...)
+	}
+	first.send(all)
+	for i := range 8 {
+		first.wantText(fmt.Sprint("a", i))
+	}
+	second.wantText("b0")
+	third.wantText("c0")
+	for i := range 3 {
+		second.wantText(fmt.Sprint("b", i+1))
+	}
+	s.settled()
+	require.Equal(t, []string{"a0", "a1", "b0", "b1", "a2", "a3", "c0", "b2", "b3", "a4", "a5", "a6", "a7"}, heard)
+}
+
+// TestTokensThatTakeLongDoNotHoldUpEvents: few of them are due at once, and each of them has much to tell.
+func TestTokensThatTakeLongDoNotHoldUpEvents(t *testing.T) {
+	var told, before int
+	var other *peer
+	s := serveSlow(t, spy{
+		notify: func(c Conn, token uint64) {
+			if told++; told == 1 {
+				other.send(text("x"))
+			}
+			c.Send([]byte(fmt.Sprint(token)))
+		},
+		message: func(c Conn, msg []byte) {
+			before = told
+			c.Send(msg)
+		},
+	})
+	var ps []*peer
+	for range 5 * callsPerLook {
+		ps = append(ps, s.open())
+	}
+	other = s.open()
+	s.path.(*loops).all[0].inbox.do(func() {
+		for range ps {
+			s.Post(<-s.ids, 7)
+		}
+	})
+	for _, p := range ps {
+		p.wantText("7")
+	}
+	other.wantText("x")
+	s.settled()
+	require.LessOrEqual(t, before, 2*callsPerLook)
+}
+
+// TestAConnectionThatWaitsForItsTurnCanEnd, whoever ends it: what it has sent before isn't heard then.
+func TestAConnectionThatWaitsForItsTurnCanEnd(t *testing.T) {
+	for want, end := range map[Reason]func(s *subject, id ConnID, p *peer){
+		ReasonServerClosed: func(s *subject, id ConnID, _ *peer) { s.Post(id, 1) },
+		ReasonReset: func(_ *subject, _ ConnID, p *peer) {
+			require.NoError(t, p.Conn.(*net.TCPConn).SetLinger(0))
+			require.NoError(t, p.Close())
+		},
+	} {
+		t.Run(want.String(), func(t *testing.T) {
+			var s *subject
+			var p *peer
+			var id ConnID
+			heard := 0
+			s = serveSlow(t, spy{
+				message: func(Conn, []byte) {
+					if heard++; heard == 3 {
+						end(s, id, p)
+					}
+				},
+				notify: func(c Conn, _ uint64) { c.Close(4000, "") },
+			})
+			p, id = s.open(), <-s.ids
+			s.settled() // the loop knows of both
+			p.send(bytes.Repeat(text("x"), 100))
+			if want == ReasonServerClosed {
+				p.wantClose(4000)
+				p.send(closing(4000, ""))
+			}
+			require.Equal(t, want, <-s.reasons)
+			require.Less(t, heard, 10)
+			s.open() // all goes on
+		})
+	}
 }
 
 // TestTokensDueAtOnceDoNotHoldUpEvents has grants for a crowd, twice, and broadcasts around them.

@@ -150,12 +150,12 @@ func (l *loop) arrange(c *conn, slot int32) {
 		return
 	}
 	dirty := c.flags&flagDirty != 0 // it will be written before the loop waits
-	l.watch(c, slot, waiting > 0 && !dirty, c.flags&(flagPaused|flagEOF) != 0)
+	l.watch(c, slot, waiting > 0 && !dirty, c.flags&(flagPaused|flagLate|flagEOF) != 0)
 	if e := l.peek(c); e != nil {
 		if waiting > 0 && !dirty && e.write == 0 {
 			e.write = l.now.after(l.lim.WriteTimeout)
 		}
-		if (len(e.in) > 0 || e.parts.frames > 0) && c.flags&flagPaused == 0 && (c.state == stateOpen || c.state == stateClosing) {
+		if (len(e.in) > 0 || e.parts.frames > 0) && c.flags&(flagPaused|flagLate) == 0 && (c.state == stateOpen || c.state == stateClosing) {
 			if e.frame == 0 {
 				e.frame = l.now.after(l.lim.MessageTimeout)
 			}
@@ -214,12 +214,15 @@ func (l *loop) flush(c *conn, slot int32) {
 	t := l.load(c, slot)
 	t.blocked = false
 	l.spill()
-	if c.flags&flagPaused == 0 || !t.mayResume() || !t.hearsFrames() {
+	resumes := c.flags&flagPaused != 0 && t.mayResume() && t.hearsFrames()
+	if resumes {
+		c.heard, c.pinged = l.now, 0 // it was we who didn't read
+		c.flags &^= flagPaused
+	}
+	if !resumes || c.flags&flagLate != 0 { // then goOn goes on
 		l.settle(c, slot, l.kept(c))
 		return
 	}
-	c.heard, c.pinged = l.now, 0 // it was we who didn't read
-	c.flags &^= flagPaused
 	t.stop = min(corkBytes, l.lim.PauseBytes)
 	l.converse(c, slot, l.kept(c))
 }

@@ -11,12 +11,12 @@ type conn struct {
 	end    instant // see dues
 	heard  instant
 	pinged instant
-	state  state
 	flags  flags
+	state  state
 	why    Reason
 }
 
-type flags uint8
+type flags uint16
 
 const (
 	flagOpened flags = 1 << iota // Closed is owed
@@ -27,6 +27,7 @@ const (
 	flagDirty                    // on loop.dirty
 	flagEnding                   // on loop.ending
 	flagFin                      // FIN is sent
+	flagLate                     // on loop.late: reading waits for others' turns
 )
 
 // extra is what a connection has while it isn't idle.

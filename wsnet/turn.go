@@ -2,6 +2,7 @@ package wsnet
 
 import (
 	"encoding/binary"
+	"time"
 
 	"github.com/gobwas/ws"
 )
@@ -44,6 +45,10 @@ type turn struct {
 	blocked bool   // spilling is futile, or out of place, until the path says otherwise
 
 	messages uint64 // counted here, collected by the path
+
+	clock func() time.Duration // nil: it may last for as long as it likes
+	begun time.Duration        // when its first message was done; 0: it isn't
+	over  bool                 // it has lasted long enough
 }
 
 var _ Conn = (*turn)(nil)
@@ -131,11 +136,27 @@ func (t *turn) fail(f *fault) {
 	t.linger(f.why)
 }
 
-// talk takes whole frames from b until there is none, until enough output wants writing, or until
-// the connection is over. It returns how many bytes it took. Whoever stops reading b before its
-// end, because t.full() held, must call again: nothing else will wake it for frames that are here.
+// turnTime is how long a connection goes on with messages that came together, while others wait for theirs. Some
+// messages take a handler hundreds of microseconds, and thousands of them may lie in one read.
+const turnTime = 2 * time.Millisecond
+
+// lasts says whether the turn may go on behind a message. The clock is looked at only if there is another one.
+func (t *turn) lasts() bool {
+	switch {
+	case t.clock == nil || t.over:
+	case t.begun == 0:
+		t.begun = t.clock()
+	default:
+		t.over = t.clock()-t.begun >= turnTime
+	}
+	return !t.over
+}
+
+// talk takes whole frames from b until there is none, until enough output wants writing, until the turn has
+// lasted long enough, or until the connection is over. It returns how many bytes it took. Whoever stops reading b
+// before its end, because t.full() or t.over held, must call again: nothing else will wake it for frames that are here.
 func (t *turn) talk(b []byte) (used int) {
-	for t.hearsFrames() && used < len(b) && !t.full() {
+	for t.hearsFrames() && used < len(b) && !t.full() && (used == 0 || t.lasts()) {
 		f := t.parts.next(b[used:], t.lim)
 		used += f.size
 		switch f.kind {

@@ -31,6 +31,8 @@
 //   - A token for a connection whose Closed hasn't been called is never dropped, and tokens of one
 //     poster to one connection keep their order. A token for any other connection vanishes.
 //   - What a peer can make the server hold, or wait for, has a limit.
+//   - How long others wait for a turn has one, too, however much a peer has sent and however long the handler takes
+//     for it: a turn ends behind the message that makes it last longer than turnTime, and goes on when others had theirs.
 //
 // # What it will not do
 //
