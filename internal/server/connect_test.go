@@ -25,6 +25,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/locktopus-project/locktopus/v2/engine"
 	"github.com/locktopus-project/locktopus/v2/plugins/host"
 )
 
@@ -364,4 +365,28 @@ func TestValuesOfAMessageHaveALimit(t *testing.T) {
 	c.say(`{"op":"lock","id":2,"resources":[{"type":"read","path":["a","b","c"]}]}`)
 	require.Contains(t, c.heard()[0], `"error":"malformed"`)
 	require.EqualValues(t, codeFault, c.closing)
+}
+
+func TestALimitOfTheEngineIsNamedAsItsSetting(t *testing.T) {
+	const two = `[{"type":"read","path":["a","bb"]},{"type":"read","path":["c"]}]`
+	for key, limits := range map[string]engine.Limits{
+		"limits.resources":          {Resources: 1},
+		"limits.path_segments":      {PathSegments: 1},
+		"limits.segment_bytes":      {SegmentBytes: 1},
+		"limits.namespace_requests": {Requests: 1},
+		"limits.namespace_bytes":    {Bytes: 300},
+	} {
+		set := testSettings()
+		set.Engine = limits
+		n := newFake(set, nil)
+		if limits.Requests == 1 {
+			n.mustConnect(t, "namespace=n").say(readA)
+		}
+		old, c := n.mustConnect(t, "namespace=n"), n.connectV2(t)
+		old.say(`{"action":"lock","resources":` + two + `}`)
+		require.Regexp(t, `^communication error: .* \(`+key+`\)$`, old.heard()[0])
+		c.greet(t, helloV2)
+		c.say(`{"op":"lock","id":1,"resources":` + two + `}`)
+		require.Regexp(t, `"message":".* \(`+key+`\)"}$`, c.heard()[0])
+	}
 }

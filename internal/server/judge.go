@@ -188,11 +188,26 @@ func oneLine(text []byte) string {
 	return strings.Join(strings.Fields(shown), " ")
 }
 
-// attribute says so if an error of the engine is about a path that the client hasn't sent: plugins
-// may have put another in its place.
-func attribute(err error, sent []wire.Resource, taken []engine.Resource) error {
-	var e *engine.RequestError
-	if !errors.As(err, &e) || e.Resource < 0 || samePath(sent[e.Resource].Path, taken[e.Resource].Path) {
+// limitKeys are the settings that limit what the engine takes.
+var limitKeys = map[engine.Reason]string{
+	engine.TooManyResources: "limits.resources",
+	engine.TooManySegments:  "limits.path_segments",
+	engine.SegmentTooLong:   "limits.segment_bytes",
+	engine.TooManyRequests:  "limits.namespace_requests",
+	engine.TooManyBytes:     "limits.namespace_bytes",
+}
+
+// explained is an error of the engine for a client. It names the setting that is behind it, and says so if it is about a
+// path that the client hasn't sent: plugins may have put another in its place.
+func explained(err error, sent []wire.Resource, taken []engine.Resource) error {
+	e, ok := errors.AsType[*engine.RequestError](err)
+	if !ok {
+		return err
+	}
+	if key := limitKeys[e.Reason]; key != "" {
+		err = fmt.Errorf("%w (%s)", err, key)
+	}
+	if e.Resource < 0 || samePath(sent[e.Resource].Path, taken[e.Resource].Path) {
 		return err
 	}
 	return fmt.Errorf("%w: that is the path which the server's plugins have put in the place of the one sent", err)

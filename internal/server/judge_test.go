@@ -217,8 +217,8 @@ func TestLimitsOfTheEngineHoldForThePathsThatPluginsPutInPlace(t *testing.T) {
 		says string
 	}{
 		{segments("x", "yyy"), ""},
-		{segments("x", "y", "z"), "communication error: resources[1].path has 3 segments, at most 2 are allowed: that is the path which the server's plugins have put in the place of the one sent"},
-		{segments("x", "yyyy"), "communication error: resources[1].path[1] has 4 bytes, at most 3 are allowed: that is the path which the server's plugins have put in the place of the one sent"},
+		{segments("x", "y", "z"), "communication error: resources[1].path has 3 segments, at most 2 are allowed (limits.path_segments): that is the path which the server's plugins have put in the place of the one sent"},
+		{segments("x", "yyyy"), "communication error: resources[1].path[1] has 4 bytes, at most 3 are allowed (limits.segment_bytes): that is the path which the server's plugins have put in the place of the one sent"},
 	} {
 		path = tt.path
 		c := n.mustConnect(t, "namespace=n")
@@ -233,7 +233,7 @@ func TestLimitsOfTheEngineHoldForThePathsThatPluginsPutInPlace(t *testing.T) {
 	j.request = nil // the client's own
 	c := n.mustConnect(t, "namespace=n")
 	c.say(message)
-	require.Equal(t, []string{"communication error: resources[1].path has 3 segments, at most 2 are allowed"}, c.heard())
+	require.Equal(t, []string{"communication error: resources[1].path has 3 segments, at most 2 are allowed (limits.path_segments)"}, c.heard())
 }
 
 func TestV2SaysWhenALimitIsPassedByAPathThatPluginsPutInPlace(t *testing.T) {
@@ -247,11 +247,11 @@ func TestV2SaysWhenALimitIsPassedByAPathThatPluginsPutInPlace(t *testing.T) {
 	c := n.connectV2(t)
 	c.greet(t, helloV2)
 	c.say(lockV2(1, ""))
-	require.Equal(t, []string{`{"id":1,"error":"limit","message":"resources[0].path has 3 segments, at most 2 are allowed: ` +
+	require.Equal(t, []string{`{"id":1,"error":"limit","message":"resources[0].path has 3 segments, at most 2 are allowed (limits.path_segments): ` +
 		`that is the path which the server's plugins have put in the place of the one sent"}`}, c.heard())
 	j.request = nil // the client's own
 	c.say(`{"op":"lock","id":2,"resources":[{"type":"write","path":["a","b","c"]}]}`)
-	require.Equal(t, []string{`{"id":2,"error":"limit","message":"resources[0].path has 3 segments, at most 2 are allowed"}`}, c.heard())
+	require.Equal(t, []string{`{"id":2,"error":"limit","message":"resources[0].path has 3 segments, at most 2 are allowed (limits.path_segments)"}`}, c.heard())
 }
 
 // A client that connected while there were no plugins was never asked who it is.

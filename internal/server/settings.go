@@ -54,7 +54,7 @@ func (s *Settings) checkNamespace(name string) error {
 	case name == "":
 		return fmt.Errorf("URL parameter %q is required", paramNamespace)
 	case len(name) > s.NamespaceName:
-		return fmt.Errorf("URL parameter %q has %d bytes, at most %d are allowed", paramNamespace, len(name), s.NamespaceName)
+		return fmt.Errorf("URL parameter %q has %d bytes, at most %d are allowed (limits.namespace_name_bytes)", paramNamespace, len(name), s.NamespaceName)
 	case !utf8.ValidString(name):
 		return fmt.Errorf("URL parameter %q is not valid UTF-8", paramNamespace)
 	case strings.ContainsFunc(name, unicode.IsControl):
@@ -69,7 +69,7 @@ func (s *Settings) parseAbandon(text string) (time.Duration, error) {
 		return 0, fmt.Errorf("URL parameter %q must be a whole number of milliseconds, 0 or more, not %q", paramAbandon, text)
 	}
 	if most := uint64(s.AbandonMax.Milliseconds()); ms > most {
-		return 0, fmt.Errorf("URL parameter %q is %d, at most %d is allowed", paramAbandon, ms, most)
+		return 0, fmt.Errorf("URL parameter %q is %d, at most %d is allowed (locks.abandon_timeout_max)", paramAbandon, ms, most)
 	}
 	return time.Duration(ms) * time.Millisecond, nil
 }

@@ -51,13 +51,13 @@ type worker struct {
 	effects   session.Effects
 	parser2   wire.V2Parser
 	request   session.Request
-	explain   func(error) error // see attribute; made once, as each making allocates
+	explain   func(error) error // see explained; made once, as each making allocates
 	out       []byte
 }
 
 func (s *Server) newWorker() *worker {
 	w := &worker{s: s}
-	w.explain = func(err error) error { return attribute(err, w.request.Resources, w.request.Wanted) }
+	w.explain = func(err error) error { return explained(err, w.request.Resources, w.request.Wanted) }
 	if s.newJudge != nil {
 		w.judge = s.newJudge()
 	}
@@ -213,7 +213,7 @@ func (w *worker) lock(c wsnet.Conn, conn *connection, r wire.V1Request) error {
 	}
 	placed, err := w.enqueue(uint64(c.ID()), conn.ns)
 	if err != nil {
-		return attribute(err, r.Resources, w.resources)
+		return explained(err, r.Resources, w.resources)
 	}
 	conn.lock, conn.id = placed.Handle, placed.Seq
 	state := wire.V1Enqueued

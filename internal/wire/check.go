@@ -307,7 +307,7 @@ func (c *checker) child(holder, at place) error {
 	if holder != atNothing {
 		c.values++
 		if c.values > c.most {
-			return c.fault(c.i, "more than %d members, resources and segments in one message", c.most)
+			return c.fault(c.i, "more than %d members, resources and segments in one message (limits.message_values)", c.most)
 		}
 	}
 	err := c.value(at)

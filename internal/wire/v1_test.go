@@ -176,7 +176,7 @@ func TestTheNumberOfValuesIsBounded(t *testing.T) {
 		return lockOf(`{"type":"r","path":["a"` + strings.Repeat(`,"`+text+`"`, n-1) + `]}`)
 	}
 	const most = V1Values - 5
-	const want = "more than 8192 members, resources and segments in one message"
+	const want = "more than 8192 members, resources and segments in one message (limits.message_values)"
 	for _, text := range []string{"", `\u0061`} { // by the scanner, and not
 		r, err := bothWays(t, segments(most, text))
 		require.NoError(t, err)
