@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 	"unicode"
 
 	"github.com/locktopus-project/locktopus/v2/engine"
+	"github.com/locktopus-project/locktopus/v2/internal/session"
 	"github.com/locktopus-project/locktopus/v2/internal/wire"
 	"github.com/locktopus-project/locktopus/v2/plugins/host"
 	"github.com/locktopus-project/locktopus/v2/wsnet"
@@ -240,4 +242,63 @@ func (w *worker) expire(c wsnet.Conn, conn *connection) {
 	}
 	w.s.judged.expired.Add(1)
 	w.fail(c, conn, errExpired)
+}
+
+const otherMeaning = "the server's plugins don't take this lock's paths for what they took them for when it was locked: release it and lock again"
+
+// judgeUpgrade has plugins judge the writes that an upgrade makes of a lock's reads, as if they were asked for
+// by a lock request.
+func (w *worker) judgeUpgrade(conn *connection, q *session.Request) *session.Refusal {
+	if !w.judges() {
+		return nil
+	}
+	conn.ns.mu.Lock()
+	w.resources = conn.ns.space.Reads(conn.v2.session, conn.v2.id, &q.V2Request, w.resources[:0])
+	conn.ns.mu.Unlock()
+	if len(w.resources) == 0 {
+		return nil
+	}
+	for i := range w.resources {
+		w.resources[i].Mode = engine.Write
+	}
+	known := slices.Clone(w.resources)
+	if no := w.judgeV2(conn, host.Lock); no != nil {
+		return no
+	}
+	for i := range known {
+		if !equalPaths(known[i].Path, w.resources[i].Path) {
+			return &session.Refusal{Code: wire.V2NotAllowed, Text: otherMeaning}
+		}
+	}
+	return nil
+}
+
+// judgePath has plugins judge who wants to look at a path, and what it means.
+func (w *worker) judgePath(conn *connection, q *session.Request, op host.Operation) *session.Refusal {
+	w.resources = append(w.resources[:0], engine.Resource{Mode: engine.Read, Path: q.Path})
+	no := w.judgeV2(conn, op)
+	q.Path = w.resources[0].Path
+	return no
+}
+
+// judgeV2 has plugins judge the worker's resources.
+func (w *worker) judgeV2(conn *connection, op host.Operation) *session.Refusal {
+	if !w.judges() {
+		return nil
+	}
+	if conn.client == nil {
+		return &session.Refusal{Code: wire.V2TryLater, Text: errOlder.text}
+	}
+	v := w.ask(conn, op)
+	if v.Outcome == host.Allowed {
+		return nil
+	}
+	no := w.s.deny(&v)
+	switch v.Outcome {
+	case host.Failed:
+		return &session.Refusal{Code: wire.V2TryLater, Text: no.Error()}
+	case host.TooLong:
+		return &session.Refusal{Code: wire.V2Limit, Text: no.Error()}
+	}
+	return &session.Refusal{Code: wire.V2NotAllowed, Text: oneLine(v.Reason), Plugin: v.Plugin, Number: int64(v.Code)}
 }
