@@ -7,8 +7,19 @@
 // loaded and asked by plugins/host; what the commands add is how questions and answers are written down.
 //
 // Exit codes: 0 fine; 1 failed, at the start or while running; 64 the command line is wrong; 78 the
-// configuration is. What a command was asked for goes to standard output, everything else to standard
-// error.
+// configuration is. Commands that need a server have some more (dial.go), and `locktopus run` those of shells
+// (run.go). What a command was asked for goes to standard output, everything else to standard error.
+//
+// # Where things are
+//
+//   - serve: serve.go, and what it opens: listen.go, tls.go, serveadmin.go, serveplugins.go, logqueue.go; settings.go maps
+//     the configuration to what packages take.
+//   - config, health, version: a file each.
+//   - run: run.go gets the locks, supervise.go watches them and the command, child_*.go are what systems know of
+//     processes.
+//   - ls, inspect, watch: look.go, lookseen.go, watch.go. sessions, release: askadmin.go, and a file each.
+//   - plugin …: plugin*.go.
+//   - For all: flags.go, usage.go, dial.go (how to reach a server), path.go (paths as people write them).
 package main
 
 import (
