@@ -56,8 +56,7 @@ type Blocker struct {
 func (b *Blocker) Since() time.Duration { return time.Duration(b.SinceMS) * time.Millisecond }
 
 // String is for people. Paths, notes and names are other clients' texts, and quoted, unless a name could be nothing
-// else. In a path a backslash stands before
-// a slash or backslash of a segment's own.
+// else. In a path a backslash stands before a slash or backslash of a segment's own.
 func (b *Blocker) String() string {
 	segments := make([]string, len(b.Path))
 	for i, s := range b.Path {

@@ -306,8 +306,8 @@ func (c *Client) welcome(l *link, m *message, resumed bool, sent time.Duration) 
 }
 
 // reconcile finds what became of locks when the server no longer has all events that were missed, or when none was
-// missed: m lists those that it has, or the first of them. The requests that ask for the others stand behind those that are sent once more,
-// and may be answered over a later connection. c.mu is held.
+// missed: m lists those that it has, or the first of them. The requests that ask for the others stand behind those that
+// are sent once more, and may be answered over a later connection. c.mu is held.
 func (c *Client) reconcile(missing map[uint64]*Lock, m *message) {
 	for i := range m.Locks {
 		info := &m.Locks[i]

@@ -73,7 +73,7 @@ type message struct {
 
 // LockInfo is what the server tells of a lock, of this session or of others.
 type LockInfo struct {
-	Session   string     `json:"session"` // the id of its session; "v1" for a client of version 1
+	Session   string     `json:"session"` // the id of its session; "v1" for a client of version 1, "server" for the server itself
 	Name      string     `json:"name"`
 	Lock      uint64     `json:"lock"`
 	Token     uint64     `json:"token,string"` // 0 while it waits

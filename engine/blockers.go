@@ -18,7 +18,7 @@ type Blocker struct {
 const (
 	// scanSteps is how many entries and permits Blockers and Ahead look at.
 	scanSteps = 1 << 14
-	// elsewhereSteps is what it counts to find out that a blocker's path doesn't.
+	// elsewhereSteps is what it costs of these to find that a blocker's path doesn't count: see BlockersWithin.
 	elsewhereSteps = 256
 )
 
@@ -31,9 +31,9 @@ func (e *Engine) Blockers(h Handle, most int) (found []Blocker, more bool, err e
 	return e.BlockersWithin(h, most, &looks, nil)
 }
 
-// BlockersWithin is Blockers for who asks about many requests: it looks at that many entries and permits at
-// most, and takes off how many it has looked at, perhaps some more than there were. If where isn't nil, it is asked whether a blocker's path counts;
-// one that is in the way at several is shown with one that does.
+// BlockersWithin is Blockers for who asks about many requests and has a budget for all of them: looks is how many
+// entries and permits may be looked at, and is lowered by what was, perhaps below zero. If where isn't nil it says
+// which paths count: a blocker is shown with one of its paths that does, or not at all.
 func (e *Engine) BlockersWithin(h Handle, most int, looks *int, where func(path [][]byte) bool) (found []Blocker, more bool, err error) {
 	q := e.living(h)
 	if q == nil {

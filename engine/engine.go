@@ -131,8 +131,8 @@ type Engine struct {
 	blocks   slab[block]
 	edges    edges
 	root     uint32 // the node of the empty path; zero: nothing is locked
-	backlog  list2  // nodes whose promotion was cut short
-	ready    list2  // lines whose requests needn't wait any longer
+	backlog  fifo   // nodes whose promotion was cut short
+	ready    fifo   // lines whose requests needn't wait any longer
 	slice    int    // the constant; tests lower it
 	budget   int    // what this call may still grant
 	grants   []Grant
@@ -156,8 +156,8 @@ type Engine struct {
 	secret [5]uint64
 }
 
-// list2 is a FIFO with both its ends.
-type list2 struct{ head, tail uint32 }
+// fifo is a list with both its ends.
+type fifo struct{ head, tail uint32 }
 
 // New makes an engine whose first sequence number is last+1. It holds no memory but itself until
 // the first Lock. All numbers count as reserved until SetReserved says otherwise.

@@ -14,9 +14,9 @@
 // # What it promises
 //
 // Two locks that conflict are never held at the same time, with clock rates within 2 %: two majorities have a server in
-// common, which doesn't grant the same thing twice. A lock that can't be held on a majority any more ends, and its
-// Context says so, and Err even right after the process was stopped, before another can be granted. All this holds as long as no server grants again what it has forgotten;
-// see below.
+// common, which doesn't grant the same thing twice. A lock that can't be held on a majority any more ends before another
+// can be granted, and its Context says so; Err says so even right after the process was stopped. All this holds as long
+// as no server grants again what it has forgotten; see below.
 //
 // With 2n+1 servers, n may be lost, and locks are still granted. A lock that is held outlives the loss of as many
 // servers as it is held on beyond a majority: of n, if all could be reached when it was acquired. It isn't taken on

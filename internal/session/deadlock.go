@@ -20,8 +20,8 @@ type waiters struct {
 	upgrade bool          // that it is to be upgraded: then others may come to wait for all that its party has
 }
 
-// Party is whose lock it is. One that is about to end is nobody's, and neither is the server's own. A foreign owner is a party by itself: it has
-// one lock, and if that waits it doesn't hold anything, but keeps its place in the queue.
+// Party is whose lock it is. One that is about to end is nobody's, and so is the server's own. A foreign owner is a
+// party by itself: it has one lock, and if that waits it doesn't hold anything, but keeps its place in the queue.
 func (w *waiters) Party(o uint64) uint64 {
 	i, ours := owned(o)
 	switch {
