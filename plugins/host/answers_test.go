@@ -32,7 +32,7 @@ func TestIdentitiesAreTaken(t *testing.T) {
 	require.Positive(t, (1<<32-1)*time.Second, "the longest time is one")
 }
 
-// TestNoIdentityIsAllOfIt: no part of an answer that isn't right is used.
+// TestNoIdentityWithoutAllOfIt: no part of an answer that isn't right is used.
 func TestNoIdentityWithoutAllOfIt(t *testing.T) {
 	g := unmended(loaded(t, Options{}, mean(t, Authenticate, patient)))
 	for _, d := range append(hostile.WrongFor("authenticate"), hostile.Trapping[0]) {
@@ -119,7 +119,7 @@ func TestPathsAreTaken(t *testing.T) {
 	}
 }
 
-// TestPathsAreTheHosts: the guest's next call must not change what it said in the one before.
+// TestPathsAreCopies: the guest's next call must not change what it said in the one before.
 func TestPathsAreCopies(t *testing.T) {
 	g := loaded(t, Options{}, mean(t, Normalize, patient))
 	a, b := g.Caller(), g.Caller()

@@ -253,7 +253,7 @@ func (r *Report) check(file string) error {
 	return nil
 }
 
-// WriteMachine says where and what was measured.
+// WriteTo says where and what was measured.
 func (m Machine) WriteTo(w io.Writer) (int64, error) {
 	n, err := fmt.Fprintf(w, "machine: %s, %d cores, %.0f GiB, Linux %s; server built by %s from %s\n%s\n",
 		m.CPU, m.Cores, float64(m.Memory)/(1<<30), m.Kernel, m.Go, m.Revision, m.placement())
