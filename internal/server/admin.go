@@ -181,7 +181,7 @@ const (
 	sliceBytes    = 256 << 10 // of paths, at which one look ends
 	bytesOfLocks  = 1 << 20   // of paths, at which a page ends; and of those in the way, from which on nobody is told of
 	mostObstacles = 8         // that are told of a request
-	sessionOfOld  = "v1"
+	sessionOfV1   = "v1"
 	unknownSince  = -1
 )
 
@@ -250,7 +250,7 @@ func (s *Server) describe(ns *namespace, v *engine.View) LockInfo {
 		l.Session, l.Lock, l.Note, l.Since = sessionOfServer, session.ServerLock, s.grace.note(ns.name), s.sinceBirth()
 		return l
 	case !ours:
-		l.Session, l.Lock, l.Conn, l.Since = sessionOfOld, v.Seq, v.Owner, unknownSince
+		l.Session, l.Lock, l.Conn, l.Since = sessionOfV1, v.Seq, v.Owner, unknownSince
 		return l
 	}
 	l.Session, l.Name, l.Principal = o.Session.ID(), o.Session.Name(), o.Session.Principal()
@@ -306,7 +306,7 @@ func (s *Server) obstacles(ns *namespace, l *LockInfo, room *int) {
 	l.More = more
 	for _, b := range found {
 		o := Obstacle{
-			Session: sessionOfOld, Lock: b.Seq, State: stateOf(b.Acquired, false), Since: unknownSince,
+			Session: sessionOfV1, Lock: b.Seq, State: stateOf(b.Acquired, false), Since: unknownSince,
 			Has: copied(b.Has), Wants: copied(b.Wants),
 		}
 		switch who, ours := s.ownedBy(ns, b.Owner); {
@@ -376,12 +376,12 @@ func (s *Server) sessionOf(ns *namespace, id string) (found *session.Session, er
 // AdminRelease ends a lock, acquired or waiting. Its client is told why; that of version 1 loses its connection,
 // too. The session is named as for AdminEnd, or "v1", or "server" for the lock that the server has during its grace.
 func (s *Server) AdminRelease(name, id string, lock uint64, why string) (info LockInfo, err error) {
-	find := s.ofSession
+	find := s.lockOfSession
 	switch id {
 	case sessionOfServer:
 		return s.releaseOwn(name, lock)
-	case sessionOfOld:
-		find = s.ofOld
+	case sessionOfV1:
+		find = s.lockOfV1
 	}
 	err = s.visit(name, func(ns *namespace) error {
 		h, err := find(ns, id, lock)
@@ -393,8 +393,8 @@ func (s *Server) AdminRelease(name, id string, lock uint64, why string) (info Lo
 	return info, err
 }
 
-// ofSession finds a lock of a session.
-func (s *Server) ofSession(ns *namespace, id string, lock uint64) (engine.Handle, error) {
+// lockOfSession finds a lock of a session.
+func (s *Server) lockOfSession(ns *namespace, id string, lock uint64) (engine.Handle, error) {
 	conn, err := s.sessionOf(ns, id)
 	if err != nil {
 		return 0, err
@@ -411,8 +411,8 @@ func (s *Server) ofSession(ns *namespace, id string, lock uint64) (engine.Handle
 // sliceSearch is how many requests one look shows where one of version 1 is searched for.
 const sliceSearch = 256
 
-// ofOld finds a lock of version 1 by its place in the order, among all there are: nobody keeps a list of those.
-func (s *Server) ofOld(ns *namespace, _ string, lock uint64) (engine.Handle, error) {
+// lockOfV1 finds a lock of version 1 by its place in the order, among all there are: nobody keeps a list of those.
+func (s *Server) lockOfV1(ns *namespace, _ string, lock uint64) (engine.Handle, error) {
 	var from engine.Cursor
 	for more := true; more; {
 		var views []engine.View

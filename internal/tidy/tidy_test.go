@@ -237,6 +237,41 @@ func TestThePageOnFuzzingListsEveryTarget(t *testing.T) {
 	require.Equal(t, targets, listed)
 }
 
+// quoted is text in a document that somebody is to recognize.
+var quoted = regexp.MustCompile("`([^`]*)`")
+
+// TestTheOperatorsPageQuotesWhatTheProgramSays where it says what is wrong: whoever searches it for a line of the log
+// must find that.
+func TestTheOperatorsPageQuotesWhatTheProgramSays(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(root, "docs", "OPERATING.md"))
+	require.NoError(t, err)
+	_, section, _ := strings.Cut(string(page), "\n## When something is wrong\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	var program strings.Builder
+	eachFile(t, ".go", func(path string, text []byte) {
+		if !strings.HasSuffix(path, "_test.go") {
+			program.Write(text)
+		}
+	})
+	quotes := 0
+	for row := range strings.Lines(section) {
+		cells := strings.Split(row, "|")
+		if len(cells) < 2 {
+			continue
+		}
+		for _, q := range quoted.FindAllStringSubmatch(cells[1], -1) {
+			for _, words := range strings.FieldsFunc(strings.ReplaceAll(q[1], `"NAME"`, "…"), func(r rune) bool { return r == '…' }) {
+				if words = strings.TrimSpace(words); strings.Count(words, " ") < 2 {
+					continue // a name
+				}
+				quotes++
+				require.Contains(t, program.String(), words)
+			}
+		}
+	}
+	require.Greater(t, quotes, 5, "the page has other words for itself")
+}
+
 // eachFile calls f for each of the project's files with this ending.
 func eachFile(t *testing.T, ending string, f func(path string, text []byte)) {
 	err := fs.WalkDir(os.DirFS(root), ".", func(path string, d fs.DirEntry, err error) error {
