@@ -419,6 +419,33 @@ func TestTokensAreNeverLostAndKeepTheirOrder(t *testing.T) {
 	})
 }
 
+// TestACrowdOfHandlersGoes: connections that are served by goroutines of their own need a handler each while all of
+// them wait for the same.
+func TestACrowdOfHandlersGoes(t *testing.T) {
+	const crowd = 2 * instancesKept
+	var inside sync.WaitGroup
+	inside.Add(crowd)
+	s := worlds[3].start(t, spy{notify: func(c Conn, _ uint64) {
+		inside.Done()
+		inside.Wait()
+		c.Send([]byte("done"))
+	}}, Options{})
+	var ps []*peer
+	for range crowd {
+		ps = append(ps, s.open())
+	}
+	for range ps {
+		s.Post(<-s.ids, 1)
+	}
+	for _, p := range ps {
+		p.wantText("done")
+	}
+	path := s.path.(*portable)
+	path.mu.Lock()
+	defer path.mu.Unlock()
+	require.Len(t, path.handlers, instancesKept)
+}
+
 // TestPostStorm has handlers post to each other across loops with a mutex held.
 func TestPostStorm(t *testing.T) {
 	everywhere(t, func(t *testing.T, w world) {

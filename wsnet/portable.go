@@ -240,9 +240,15 @@ func (p *portable) take() *instance {
 	return &instance{h: p.s.opt.NewHandler(), up: newUpgrader()}
 }
 
+// instancesKept is how many are kept for later. In a crowd that has to wait for something at once each connection
+// needs one, and a handler's scratch may be as large as its longest answer: what there are more of goes.
+const instancesKept = 64
+
 func (p *portable) put(i *instance) {
 	p.mu.Lock()
-	p.handlers = append(p.handlers, i)
+	if len(p.handlers) < instancesKept {
+		p.handlers = append(p.handlers, i)
+	}
 	p.mu.Unlock()
 }
 
