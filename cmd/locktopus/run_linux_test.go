@@ -473,6 +473,16 @@ func TestCtrlCEndsTheScript(t *testing.T) {
 	}
 }
 
+// TestWithoutATerminalAnInterruptIsACode: whoever supervises it reads 130, and no shell needs more.
+func TestWithoutATerminalAnInterruptIsACode(t *testing.T) {
+	s := newStage(t)
+	for _, script := range []string{`kill -INT $$`, `kill -INT "$PPID"; exec sleep 600`} {
+		r := s.start(func(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} }, script)
+		r.exits(130)
+		require.Equal(t, 130, r.cmd.ProcessState.ExitCode(), "%s", script)
+	}
+}
+
 // TestACommandThatIsInterruptedAloneEndsNobodyElse: whoever told run so need not be told.
 func TestACommandThatIsInterruptedAloneEndsNobodyElse(t *testing.T) {
 	s := newStage(t)

@@ -28,8 +28,12 @@ func isReload(s os.Signal) bool { return s == syscall.SIGHUP }
 func addressInUse(err error) bool      { return errors.Is(err, syscall.EADDRINUSE) }
 func connectionRefused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
 
-// dieInterrupted ends the program, or all of its process group, as Ctrl-C does. It returns where the signal is ignored.
+// dieInterrupted ends the program, or all of its process group, as Ctrl-C does. It returns where the signal is ignored,
+// and without a terminal: no shell is to be told what its keys have done, and a supervisor wants the code.
 func dieInterrupted(all bool) {
+	if ownTerminal() < 0 {
+		return
+	}
 	signal.Reset(syscall.SIGINT)
 	whom := unix.Getpid()
 	if all {
