@@ -47,7 +47,7 @@ type Options struct {
 	// close the client.
 	OnRisk func(atRisk bool)
 	// BackoffMin and BackoffMax bound how long the client waits between two attempts to connect, which
-	// doubles each time and is drawn at random from its upper half; 50 ms and 5 s if zero.
+	// doubles each time and is drawn at random from its upper half; 50 ms, and a fifth of the TTL, 5 s at most, if zero.
 	BackoffMin, BackoffMax time.Duration
 	// Log is told about connections lost and made; nil: nobody.
 	Log *slog.Logger
@@ -56,7 +56,7 @@ type Options struct {
 const (
 	defaultTTL        = 15 * time.Second
 	defaultBackoffMin = 50 * time.Millisecond
-	defaultBackoffMax = 5 * time.Second
+	defaultBackoffMax = 5 * time.Second // at most
 	closePatience     = 2 * time.Second // for a last answer
 	lastWordPatience  = time.Second
 	answerPatience    = time.Second // past the time to wait
@@ -74,9 +74,6 @@ func (o *Options) orDefaults() Options {
 	}
 	if out.BackoffMin <= 0 {
 		out.BackoffMin = defaultBackoffMin
-	}
-	if out.BackoffMax <= 0 {
-		out.BackoffMax = max(defaultBackoffMax, out.BackoffMin)
 	}
 	if out.Log == nil {
 		out.Log = slog.New(slog.DiscardHandler)
@@ -298,7 +295,7 @@ func (c *Client) endAll(cause error) {
 // run keeps a connection, from the one that Dial made until Close.
 func (c *Client) run(l *link) {
 	defer c.failCalls()
-	pause := backoff{min: c.options.BackoffMin, max: c.options.BackoffMax}
+	pause := backoff{min: c.options.BackoffMin, max: c.longestPause()}
 	for {
 		err := c.serve(l)
 		if c.ending() {
@@ -325,6 +322,15 @@ func (c *Client) ending() bool {
 // backoff is how long to wait before the next attempt to connect. It is over when a connection was of use: one that
 // is made and lost again at once, as by a server that is in trouble, makes it longer.
 type backoff struct{ min, max, wait time.Duration }
+
+// longestPause is short beside the time that locks last without a connection: a network that is back in time must not
+// find the client waiting.
+func (c *Client) longestPause() time.Duration {
+	if c.options.BackoffMax > 0 {
+		return c.options.BackoffMax
+	}
+	return max(c.options.BackoffMin, min(defaultBackoffMax, c.TTL()/5))
+}
 
 // next is zero at first.
 func (b *backoff) next() time.Duration {

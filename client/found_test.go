@@ -385,3 +385,29 @@ func TestWhoCannotConnectIsToldWhereAndWhy(t *testing.T) {
 		require.ErrorIs(t, err, syscall.ECONNREFUSED)
 	})
 }
+
+// TestTheNextAttemptComesInTime: the pause between two attempts to connect stays short beside the time that locks last,
+// or a network that is back in time would find the client waiting until they are lost.
+func TestTheNextAttemptComesInTime(t *testing.T) {
+	for ttl, longest := range map[time.Duration]time.Duration{3 * time.Second: 600 * time.Millisecond, time.Minute: 5 * time.Second} {
+		inBubble(t, func(b *bubble) {
+			n := b.line()
+			n.client(client.Options{TTL: ttl})
+			var tried []time.Time
+			n.instead(func(ctx context.Context) (net.Conn, error) {
+				tried = append(tried, time.Now())
+				return refused(ctx)
+			})
+			n.cut()
+			<-time.After(time.Minute)
+			n.instead(nil)
+			<-time.After(longest)
+			most := time.Duration(0)
+			for i := range tried[1:] {
+				most = max(most, tried[i+1].Sub(tried[i]))
+			}
+			require.LessOrEqual(t, most, longest)
+			require.Greater(t, most, longest/2)
+		})
+	}
+}

@@ -37,7 +37,7 @@ export interface Options {
    * shutting down (see `draining`); with false when it was heard, or the next server was. Locks are still held meanwhile.
    */
   onRisk?: (atRisk: boolean) => void;
-  /** Bounds of the pause between two attempts to connect, in milliseconds; 50 and 5000 if absent. */
+  /** Bounds of the pause between two attempts to connect, in milliseconds; 50, and a fifth of the ttl, 5000 at most, if absent. */
   backoff?: { min: number; max: number };
   /** Another WebSocket than the platform's. */
   socket?: SocketFactory;
@@ -543,7 +543,7 @@ export class Client {
   }
 
   #reconnect(): void {
-    const { min, max } = this.options.backoff ?? { min: 50, max: 5000 };
+    const { min, max } = this.options.backoff ?? { min: 50, max: Math.min(5000, this.#ttl / 5) };
     const pause = this.#pause;
     this.#pause = Math.min(max, Math.max(min, 2 * pause));
     this.#retry = setTimeout(
