@@ -12,9 +12,6 @@ import (
 	"github.com/locktopus-project/locktopus/v2/client"
 )
 
-// ErrMinority: the lock is no longer held on a majority.
-var ErrMinority = errors.New("locktopus: the lock is no longer held on a majority of the servers")
-
 // Quorum is a session with each of several servers. Make it with Dial; Close ends it.
 type Quorum struct {
 	addresses []string
@@ -27,8 +24,8 @@ type Quorum struct {
 }
 
 // Dial connects to a majority of the servers at least, or says why it can't. All who lock the same things
-// must give the same addresses in the same order. patience is how long a server that can't be reached is
-// tried, now and by each Lock; a second if zero.
+// must give the same addresses in the same order. patience is how long a server is tried that hasn't been reached yet,
+// now and by each Lock; a second if zero. One whose connection was lost is passed over until it is back.
 func Dial(ctx context.Context, addresses []string, options *client.Options, patience time.Duration) (*Quorum, error) {
 	distinct := map[string]bool{}
 	for _, a := range addresses {
@@ -58,7 +55,7 @@ func Dial(ctx context.Context, addresses []string, options *client.Options, pati
 	}
 	if reached < q.Majority() {
 		q.Close()
-		return nil, fmt.Errorf("locktopus: %d of %d servers reached, %d are needed: %w", reached, len(addresses), q.Majority(), errors.Join(faults...))
+		return nil, fmt.Errorf("locktopus: %d of %d servers reached, %d are needed: %w", reached, len(addresses), q.Majority(), joined(faults))
 	}
 	return q, nil
 }
@@ -120,6 +117,7 @@ func (q *Quorum) Close() error {
 
 // Lock is a lock on a majority of the servers.
 type Lock struct {
+	quorum   *Quorum
 	locks    []*client.Lock // by server; nil: not held there
 	majority int
 	ctx      context.Context
@@ -130,7 +128,7 @@ type Lock struct {
 // Lock acquires on one server after the other until it has a majority. When there can't be one any more, or
 // ctx ends, it gives back what it has.
 func (q *Quorum) Lock(ctx context.Context, items ...client.Item) (*Lock, error) {
-	l := &Lock{locks: make([]*client.Lock, len(q.addresses)), majority: q.Majority()}
+	l := &Lock{quorum: q, locks: make([]*client.Lock, len(q.addresses)), majority: q.Majority()}
 	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	var faults []error
 	held := 0
@@ -140,7 +138,7 @@ func (q *Quorum) Lock(ctx context.Context, items ...client.Item) (*Lock, error) 
 		}
 		lock, err := q.lockOne(ctx, i, items)
 		if err != nil {
-			faults = append(faults, fmt.Errorf("server %d: %w", i, err))
+			faults = append(faults, &faultOf{q.server(i), err})
 			if ctx.Err() != nil {
 				break
 			}
@@ -151,12 +149,12 @@ func (q *Quorum) Lock(ctx context.Context, items ...client.Item) (*Lock, error) 
 	}
 	if held < l.majority {
 		l.giveBack(context.WithoutCancel(ctx), q.patience)
-		return nil, fmt.Errorf("locktopus: acquired on %d of %d servers, %d are needed: %w", held, len(q.addresses), l.majority, errors.Join(faults...))
+		return nil, fmt.Errorf("locktopus: acquired on %d of %d servers, %d are needed: %w", held, len(q.addresses), l.majority, joined(faults))
 	}
 	q.spares(ctx, l, items)
 	if held = l.alive(); held < l.majority { // some were lost while others were waited for
 		l.giveBack(context.WithoutCancel(ctx), q.patience)
-		return nil, fmt.Errorf("locktopus: %w", ErrMinority)
+		return nil, ErrMinority
 	}
 	l.watch()
 	return l, nil
@@ -209,14 +207,14 @@ func (q *Quorum) spares(ctx context.Context, l *Lock, items []client.Item) {
 
 // watch ends the lock when so many of its parts have ended that there is no majority.
 func (l *Lock) watch() {
-	lost, held := make(chan error, len(l.locks)), 0
+	lost, held := make(chan struct{}, len(l.locks)), 0
 	for _, lock := range l.locks {
 		if lock != nil {
 			held++
 			l.watching.Go(func() {
 				select {
 				case <-lock.Done():
-					lost <- lock.Err()
+					lost <- struct{}{}
 				case <-l.ctx.Done():
 				}
 			})
@@ -225,9 +223,9 @@ func (l *Lock) watch() {
 	l.watching.Go(func() {
 		for {
 			select {
-			case err := <-lost:
+			case <-lost:
 				if held--; held < l.majority {
-					l.cancel(fmt.Errorf("%w: %w", ErrMinority, err))
+					l.cancel(l.minority())
 					return
 				}
 			case <-l.ctx.Done():
@@ -248,19 +246,20 @@ func (l *Lock) Done() <-chan struct{} { return l.ctx.Done() }
 // was stopped or the machine has slept, when Context takes a moment.
 func (l *Lock) Err() error {
 	if l.ctx.Err() == nil && l.alive() < l.majority {
-		l.cancel(fmt.Errorf("%w: %w", ErrMinority, errors.Join(l.losses()...)))
+		l.cancel(l.minority())
 	}
 	return context.Cause(l.ctx)
 }
 
-// losses are why it isn't held on servers that it was held on.
-func (l *Lock) losses() (all []error) {
+// minority says on which servers it isn't held any more, and why.
+func (l *Lock) minority() error {
+	var losses []error
 	for i, lock := range l.locks {
 		if lock != nil && lock.Err() != nil {
-			all = append(all, fmt.Errorf("server %d: %w", i, lock.Err()))
+			losses = append(losses, &faultOf{l.quorum.server(i), lock.Err()})
 		}
 	}
-	return all
+	return fmt.Errorf("%w: %w", ErrMinority, joined(losses))
 }
 
 // Deadline is how much longer the lock is held on a majority at least if no server is heard again.

@@ -2,6 +2,7 @@ package quorum_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -59,7 +60,7 @@ func TestAMajorityExcludesOthers(t *testing.T) {
 	ctx, cancel := context.WithTimeout(soon(t), 200*time.Millisecond)
 	defer cancel()
 	_, err = b.Lock(ctx, client.Write("x", "below"))
-	require.ErrorContains(t, err, "acquired on 0 of 3 servers, 2 are needed")
+	requirePlain(t, err, "acquired on 0 of 3 servers, 2 are needed: "+addresses[0][:strings.IndexByte(addresses[0], '?')]+": ")
 	got := make(chan *quorum.Lock)
 	go func() {
 		l, err := b.Lock(soon(t), client.Write("x"))
@@ -100,7 +101,7 @@ func TestAMinorityIsNoQuorum(t *testing.T) {
 	require.NoError(t, servers[0].Close())
 	require.NoError(t, servers[2].Close())
 	_, err := quorum.Dial(soon(t), addresses, nil, 0)
-	require.ErrorContains(t, err, "1 of 3 servers reached, 2 are needed")
+	requirePlain(t, err, "1 of 3 servers reached, 2 are needed: cannot connect to ")
 }
 
 // TestServersAreAskedInTheirOrder: who waits at one has nothing of a later one.
@@ -289,4 +290,13 @@ func TestErrTellsAMinority(t *testing.T) {
 	require.ErrorIs(t, lock.Err(), quorum.ErrMinority)
 	require.Zero(t, lock.Deadline())
 	require.ErrorIs(t, lock.Release(soon(t)), quorum.ErrMinority)
+	requirePlain(t, lock.Err(), "/v2: the lock")
+}
+
+// requirePlain looks at what an error says of several servers: in one line, and whose it is once.
+func requirePlain(t *testing.T, err error, part string) {
+	t.Helper()
+	require.ErrorContains(t, err, part)
+	require.Equal(t, 1, strings.Count(err.Error(), "locktopus: "), "%v", err)
+	require.NotContains(t, err.Error(), "\n")
 }
