@@ -40,6 +40,7 @@ type Lock struct {
 // Lock waits for all resources at once and takes them. When ctx ends first it gives up and leaves the queue;
 // where ctx has a deadline the server knows of it, and the *UnavailableError says who was in the way. Over a slow network
 // its word may come too late for that: see Wait.
+//
 // ctx is for waiting only: how long the lock lasts has nothing to do with it. Its values are in Lock.Context, too.
 //
 // Other errors: *DeadlockError, *RefusedError, ErrClosed, and ErrDeadline when the grant came too late to be used.

@@ -19,7 +19,7 @@ const (
 type Effects struct {
 	// For the calling attachment, in this order.
 	Welcomed bool
-	Welcome  wire.V2Welcome // its Epoch and Durable are for the caller to fill in
+	Welcome  wire.V2Welcome // what it says of the server is for the caller to fill in: Epoch, Durable, MessageBytes, MessageValues
 	Messages []wire.V2Message
 	Close    uint16 // then close it with this code; 0: don't
 	Undone   bool   // the request wasn't done, as there is much to be told before: send that and call Do again
