@@ -2,6 +2,8 @@ package session
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -102,6 +104,34 @@ func TestAnswersFit(t *testing.T) {
 			require.Equal(t, uint64(200), last)
 			require.True(t, most < 5000 || locks >= 40, "%d of %d with %q are whole", locks, most, piece)
 		}
+	}
+}
+
+// TestAWelcomeFits: a session that has very many slots can be gone on with all the same.
+func TestAWelcomeFits(t *testing.T) {
+	const locks, permits = 50, 100
+	for _, most := range []int{1024, 5000, 256 << 10} {
+		l := Defaults
+		l.AnswerBytes = most
+		w := newWorld(t, l)
+		s, at := w.open(wire.V2None)
+		for id := range uint64(locks) {
+			p := engine.Resource{Mode: engine.Permit, Path: path("p"), Limit: math.MaxUint32, Weight: 1}
+			rs := slices.Repeat([]engine.Resource{p}, 1+int(id)%2*permits)
+			w.do(s, at, with(lockRequest(never/1024+id, rs...), func(r *Request) { r.LeaseMS = math.MaxInt32 }))
+			require.Equal(t, wire.V2Acquired, w.state())
+		}
+		_, err := w.space.Resume(w.now, 9, Resumption{ID: s.id, Secret: []byte("secret"), New: []byte("new"), Event: 1 << 40}, &w.fx)
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(wire.AppendV2Welcome(nil, &w.fx.Welcome)), max(most, heldBytes+slotBytes*(1+permits))+500)
+		listed, next := len(w.fx.Welcome.Held), w.fx.Welcome.Next
+		for next != 0 {
+			w.do(s, 9, with(request(wire.V2Locks, never/512, 0), func(r *Request) { r.After = next }))
+			require.NotEmpty(t, w.last().Held)
+			require.LessOrEqual(t, len(wire.AppendV2(nil, w.last())), max(most, heldBytes+slotBytes*(1+permits))+200)
+			listed, next = listed+len(w.last().Held), w.last().Next
+		}
+		require.Equal(t, locks, listed)
 	}
 }
 

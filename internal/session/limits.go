@@ -21,7 +21,7 @@ type Limits struct {
 	Watches int // of one session
 
 	AllWatches  int // of all sessions of the space
-	AnswerBytes int // that are printed of others' locks in one answer, at least 1024
+	AnswerBytes int // that are printed of locks in one answer, at least 1024; one with very many slots may need more
 
 	NoteBytes int
 	NameBytes int

@@ -201,16 +201,21 @@ func (sp *Space) extend(s *Session, i uint32, l *lock, r *Request) bool {
 	return true
 }
 
-// mostListed is how many locks one message lists.
-const mostListed = 1000
+const (
+	// mostListed is how many locks one message lists.
+	mostListed = 1000
+	// heldBytes is the most that a lock is listed with, slotBytes what each of its slots takes besides.
+	heldBytes, slotBytes = 128, 11
+)
 
-// list describes a session's own locks behind one, by their ids, and says how to ask for those behind.
+// list describes a session's own locks behind one, by their ids, as far as there is room in an answer, and says how to
+// ask for those behind. So a session can be gone on with however many slots it has.
 func (sp *Space) list(s *Session, behind, most uint64) (held []wire.V2Held, next uint64) {
 	fx := sp.fx
 	if most == 0 || most > mostListed {
 		most = mostListed
 	}
-	from := len(fx.held)
+	from, room := len(fx.held), sp.limits.AnswerBytes
 	for {
 		e, ok := s.roster.first(behind)
 		if !ok {
@@ -225,6 +230,10 @@ func (sp *Space) list(s *Session, behind, most uint64) (held []wire.V2Held, next
 		h := wire.V2Held{Lock: l.id, State: l.state, Token: l.token, Slots: sp.slots(l), LeaseMS: wire.V2None}
 		if left := sp.leaseLeft(l); left > 0 {
 			h.LeaseMS = left
+		}
+		if room -= heldBytes + slotBytes*len(h.Slots); room < 0 && len(fx.held) > from {
+			next = behind
+			break
 		}
 		fx.held = append(fx.held, h)
 		behind = e.id
