@@ -46,6 +46,44 @@ func TestAGrantThatComesTooLateIsNone(t *testing.T) {
 	})
 }
 
+// TestALeaseThatIsOverByWhatWasHeardLastIsBegunAnew: who waits in silence for longer than the lease hears of the grant, and
+// doesn't know how long it has been on its way. It asks for more before it relies on the lock, and is refused by a server
+// that has ended it.
+func TestALeaseThatIsOverByWhatWasHeardLastIsBegunAnew(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		n := b.line()
+		a, other := n.client(client.Options{TTL: time.Minute}), b.line().client(client.Options{TTL: time.Minute})
+		held, err := other.Lock(background, client.Write("x"))
+		require.NoError(b.t, err)
+		var l *client.Lock
+		asked := make(chan error)
+		ask := func() {
+			var err error
+			l, err = a.Lock(background, client.Write("x"), client.Lease(time.Second))
+			asked <- err
+		}
+
+		go ask()
+		<-time.After(15 * time.Second)
+		require.NoError(b.t, held.Release(background))
+		require.NoError(b.t, <-asked)
+		require.Greater(b.t, l.Deadline(), 800*time.Millisecond)
+		require.NoError(b.t, l.Release(background))
+
+		held, err = other.Lock(background, client.Write("x"))
+		require.NoError(b.t, err)
+		go ask()
+		<-time.After(15 * time.Second)
+		calm := n.silence()
+		require.NoError(b.t, held.Release(background))
+		<-time.After(2 * time.Second)
+		calm()
+		lost, ok := errors.AsType[*client.LostError](<-asked)
+		require.True(b.t, ok)
+		require.Equal(b.t, "expired", lost.State)
+	})
+}
+
 // TestErrLooksAtTheClock: right after the process stood still nothing has had time to end the lock, and Err says so
 // all the same.
 func TestErrLooksAtTheClock(t *testing.T) {

@@ -33,6 +33,7 @@ type Lock struct {
 	slots   []uint32
 	leased  time.Duration // when the last thing was sent that the server has answered with what is left of its lease
 	left    time.Duration // which was that much
+	doubted bool          // its lease was over by what had been heard, and is begun anew
 	err     error         // why it will never be acquired
 	upgrade *upgrade      // nil: none waits
 }
@@ -125,7 +126,7 @@ func (l *Lock) begin() {
 		r.WaitMS = milliseconds(waitFor(left))
 	}
 	q := l.c.begin(&r, nil)
-	l.id, l.asked, q.lock, l.aside = q.ID, q, l, false
+	l.id, l.asked, q.lock, l.aside, l.doubted = q.ID, q, l, false, false
 	q.take = func(m *message) { l.answered(q, m) }
 	if q.err != nil {
 		l.drop(q.err)
@@ -184,8 +185,11 @@ func (l *Lock) acquired(sent time.Duration, m *message) {
 		l.c.locks[l.id] = l
 		l.standAside()
 		return
-	case now >= l.until():
+	case now >= l.c.end(), now >= l.until() && l.doubted:
 		l.askRelease(ErrDeadline)
+		return
+	case now >= l.until():
+		l.renewFirst(m)
 		return
 	}
 	l.state, l.token, l.slots = heldLock, m.Token, m.Slots
@@ -194,6 +198,24 @@ func (l *Lock) acquired(sent time.Duration, m *message) {
 		l.c.leases[l.id] = l
 	}
 	close(l.settled)
+}
+
+// renewFirst begins a lease anew before the lock is relied on: it may be over by what was heard last, which is long ago
+// for a client that has nothing to do but to wait. c.mu is held.
+func (l *Lock) renewFirst(granted *message) {
+	l.doubted = true
+	l.c.locks[l.id] = l
+	q := l.c.begin(&request{Op: "renew", Lock: l.id}, nil)
+	q.take = func(m *message) {
+		switch {
+		case l.state != waitingLock || l.aside:
+		case m.State == "renewed":
+			granted.LeaseMS = m.LeaseMS
+			l.acquired(q.sent, granted)
+		default:
+			l.drop(ended(m))
+		}
+	}
 }
 
 // happened takes an event up. c.mu is held.

@@ -674,13 +674,10 @@ export class Client {
 
   /** Ends locks that the server may have given to others. */
   #endOverdue(now: number): number {
-    let next = this.until;
-    const overdue = now >= next ? [...this.locks.values()] : [...this.leases];
-    for (const lock of overdue) {
-      lock.expire(now);
-      if (this.leases.has(lock)) next = Math.min(next, lock.until);
-    }
-    return next > now ? next : Infinity;
+    const overdue = now >= this.until ? [...this.locks.values()] : [...this.leases];
+    for (const lock of overdue) lock.expire(now);
+    const ends = [this.until, ...[...this.leases].map((lock) => lock.until)];
+    return Math.min(...ends.filter((end) => end > now), Infinity);
   }
 
   #assess(now: number): number {

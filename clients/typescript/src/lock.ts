@@ -60,6 +60,7 @@ export class Lock {
   #settle!: { resolve: (lock: Lock) => void; reject: (cause: unknown) => void };
   #upgrade?: { resolve: () => void; reject: (cause: unknown) => void };
   #asked?: Call;
+  #doubted = false; // its lease was over by what had been heard, and is begun anew
   #aside = false; // it waits for the next server, as this one is shutting down
   #patience?: ReturnType<typeof setTimeout>;
   readonly #party: Party;
@@ -204,7 +205,7 @@ export class Lock {
     );
     this.id = call.request.id!;
     this.#asked = call;
-    this.#aside = false;
+    this.#aside = this.#doubted = false;
     if (this.waiting) this.client.pending.add(this); // or it was refused at once
   }
 
@@ -235,12 +236,28 @@ export class Lock {
       this.client.locks.set(this.id, this);
       return this.standAside(); // it would end at once
     }
-    if (now >= this.until) return this.askRelease(overdue());
+    if (now >= this.client.until || (now >= this.until && this.#doubted)) return this.askRelease(overdue());
     this.client.locks.set(this.id, this);
+    if (now >= this.until) return this.#renewFirst(m);
     this.#state = "held";
     this.#token = BigInt(m.token ?? 0);
     this.#slots = m.slots ?? [];
     this.#settle.resolve(this);
+  }
+
+  /**
+   * Begins a lease anew before the lock is relied on: it may be over by what was heard last, which is long ago for a
+   * client that has nothing to do but to wait.
+   */
+  #renewFirst(granted: { token?: string; slots?: number[] }): void {
+    this.#doubted = true;
+    this.#leaseEnd = Infinity;
+    this.client.leases.delete(this);
+    this.#ask({ op: "renew" }, (m, call) => {
+      if (!this.waiting || this.#aside) return;
+      if (m.state === "renewed") this.granted({ ...granted, lease_ms: m.lease_ms }, call.sent ?? 0);
+      else this.client.drop(this, refusal(m) ?? new LostError(m.state ?? "gone", m.message));
+    }).catch(() => {});
   }
 
   /** Notes how long the lease lasts from when something was sent: a retry may be answered when much of it is over. */

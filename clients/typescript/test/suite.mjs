@@ -615,6 +615,29 @@ export const cases = {
     assert.ok(two.signal.reason instanceof lib.LostError, "the reason");
   },
 
+  async "a lease that is over by what was heard last is begun anew"({ lib }) {
+    for (const [answer, want] of [['"state":"renewed","ttl_ms":60000,"lease_ms":200', 7n], ['"state":"expired"', "expired"]]) {
+      const asked = [];
+      let say;
+      const socket = liar((n, m, speak) => {
+        say = speak;
+        asked.push(m.op);
+        if (m.op === "hello") say(liarsWelcome);
+        if (m.op === "bye") say(`{"id":${m.id},"state":"bye"}`);
+        if (m.op === "lock") say(`{"id":${m.id},"state":"enqueued","ahead":1}`);
+        if (m.op === "renew") say(`{"id":${m.id},"lock":1,${answer}}`);
+      });
+      const a = await lib.connect("ws://liar/v2?namespace=n", { socket, margin: 1 });
+      const waiting = a.lock(lib.write("x"), { lease: 200 });
+      await new Promise((resolve) => setTimeout(resolve, 250)); // nothing is heard for longer than the lease
+      say('{"event":1,"lock":1,"state":"acquired","token":"7","lease_ms":200}');
+      const got = await waiting.then((lock) => (lock.held ? lock.token : "not held"), (error) => error.state);
+      assert.equal(got, want, "what came of it");
+      await a.close();
+      assert.equal(asked.join(), "hello,lock,renew,bye", "what was asked");
+    }
+  },
+
   async "what belongs to a block ends with it"({ lib, connect }) {
     const a = await connect();
     const lock = await a.lock(lib.write("x"));
