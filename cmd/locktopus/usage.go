@@ -74,7 +74,7 @@ var helpTexts = map[string]string{
 
 Usage: locktopus COMMAND
 
-  serve          run the server (needs no configuration: ws://127.0.0.1:9009/v1)
+  serve          run the server (needs no configuration; it listens on 127.0.0.1:9009)
   config check   look for faults in a configuration file
   config print   print the configuration that would be in effect
   health         ask a running server whether it is well
