@@ -119,6 +119,25 @@ func (d *dialFlags) options(p process, o *client.Options) error {
 	return nil
 }
 
+// ownName tells people where to look for this command: on which machine, and as which process.
+func ownName() string {
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s:%d", strings.ToValidUTF8(host, "?"), os.Getpid())
+}
+
+// dialNamed connects to a server. Where the name is ours and too long for it, there is none.
+func dialNamed(ctx context.Context, address string, o *client.Options, ours bool) (*client.Client, error) {
+	c, err := client.Dial(ctx, address, o)
+	if refused, ok := errors.AsType[*client.RefusedError](err); ok && refused.Code == "limit" && ours && o.Name != "" {
+		o.Name = ""
+		return client.Dial(ctx, address, o)
+	}
+	return c, err
+}
+
 // getenv is a variable of the environment; "" if there is none.
 func (p process) getenv(name string) string {
 	for _, e := range p.environ {

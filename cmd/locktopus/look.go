@@ -94,7 +94,7 @@ func (p process) look(command string, args []string, least, most int, show func(
 	defer listenNoMore()
 	dialing, cancel := answering(ctx)
 	defer cancel()
-	c, err := client.Dial(dialing, address, &options)
+	c, err := dialNamed(dialing, address, &options, true)
 	if err == nil {
 		defer c.Close() // says bye: the session doesn't outlive the command
 		shown := make(chan error, 1)

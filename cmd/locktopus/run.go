@@ -63,6 +63,9 @@ func (p process) runCommand(args []string) int {
 		return p.misused("run", "locktopus run: %v", err)
 	}
 	options := client.Options{Name: f.name, TTL: f.ttl, OnRisk: f.warned}
+	if f.name == "" {
+		options.Name = ownName()
+	}
 	if err := f.options(p, &options); err != nil {
 		return p.misused("run", "locktopus run: %v", err)
 	}
@@ -330,7 +333,7 @@ func (f *runFlags) granted(ttl time.Duration) error {
 func (f *runFlags) lock(ctx context.Context, address string, options *client.Options) (*client.Client, *client.Lock, error) {
 	dialing, cancel := answering(ctx)
 	defer cancel()
-	c, err := client.Dial(dialing, address, options)
+	c, err := dialNamed(dialing, address, options, f.name == "")
 	if err != nil {
 		return nil, nil, err
 	}

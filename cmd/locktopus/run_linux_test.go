@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -358,6 +360,28 @@ func TestAServerThatStandsStillIsNamed(t *testing.T) {
 	_, err := d.address(process{})
 	require.NoError(t, err)
 	require.Equal(t, "ws://127.0.0.1:1/v2 doesn't answer", d.said(context.DeadlineExceeded))
+}
+
+// TestPeopleSeeWhereACommandRuns, unless they are told something else, or the server takes no names.
+func TestPeopleSeeWhereACommandRuns(t *testing.T) {
+	host, err := os.Hostname()
+	require.NoError(t, err)
+	for _, c := range []struct {
+		flags []string
+		bytes int
+		want  string
+	}{
+		{nil, 128, "^" + regexp.QuoteMeta(host) + `:\d+$`},
+		{[]string{"--name", "me"}, 128, "^me$"},
+		{nil, 1, "^$"},
+	} {
+		_, address := testserver.Serve(t, func(o *server.Options) { o.Settings.Sessions.NameBytes = c.bytes })
+		s := &stage{t: t, url: "ws://" + address + "/v2?namespace=run"}
+		out := s.run(`locktopus ls --json a`, c.flags...).exits(0)
+		var l client.LockInfo
+		require.NoError(t, json.Unmarshal([]byte(out), &l))
+		require.Regexp(t, c.want, l.Name)
+	}
 }
 
 // TestRunIsDeniedByAPlugin.

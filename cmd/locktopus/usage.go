@@ -175,7 +175,7 @@ their end while the command runs, it is ended before: SIGTERM, and then SIGKILL.
   --grace DURATION       between SIGTERM and SIGKILL; at most a third of that time (default 5s, or
                          that third)
   --note TEXT            shown to people who look at the locks
-  --name TEXT            what they see as the one who holds them
+  --name TEXT            what they see as the one who holds them (default: HOST:PID)
   --url URL              ws://HOST:PORT/v2?namespace=NAME, or wss://; without it LOCKTOPUS_URL of
                          the environment
   --header 'NAME: VALUE' a header to connect with, several times; the environment's
