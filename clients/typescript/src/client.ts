@@ -1,3 +1,4 @@
+import { onAbort, unlessAborted } from "./abort.js";
 import { checked, checkedCredentials, checkedPage, checkedResource, checkOptions, excess, type Bounds } from "./check.js";
 import { clock, idly } from "./clock.js";
 import { ClosedError, LocktopusError, LostError, OfflineError, RefusedError, UnavailableError } from "./errors.js";
@@ -332,7 +333,7 @@ export class Client {
     await new Promise<void>((resolve, reject) => {
       const fail = (error: unknown) => {
         clearTimeout(patience);
-        signal?.removeEventListener("abort", aborted);
+        unlisten();
         socket.onopen = socket.onmessage = socket.onclose = null;
         socket.onerror = () => {};
         hangUp(socket);
@@ -345,7 +346,7 @@ export class Client {
         socket.send(JSON.stringify(this.#hello(credentials)));
       };
       const aborted = () => fail(signal!.reason);
-      signal?.addEventListener("abort", aborted);
+      const unlisten = onAbort(signal, aborted);
       if (signal?.aborted) return aborted();
       socket.onopen = hello;
       socket.onerror = (event) => cannot(event?.message || "nobody who speaks WebSocket answers");
@@ -357,7 +358,7 @@ export class Client {
           fail(this.#mistrust(contradiction));
         } else if (m?.op === "welcome") {
           clearTimeout(patience);
-          signal?.removeEventListener("abort", aborted);
+          unlisten();
           this.#welcome(socket, m, sent);
           resolve();
         } else if (m?.error === "no_session" && this.#session) {
@@ -676,8 +677,9 @@ export class Client {
   #endOverdue(now: number): number {
     const overdue = now >= this.until ? [...this.locks.values()] : [...this.leases];
     for (const lock of overdue) lock.expire(now);
-    const ends = [this.until, ...[...this.leases].map((lock) => lock.until)];
-    return Math.min(...ends.filter((end) => end > now), Infinity);
+    let next = Infinity;
+    for (const { until } of [this, ...this.leases]) if (until > now) next = Math.min(next, until);
+    return next;
   }
 
   #assess(now: number): number {
@@ -702,15 +704,4 @@ function parse(data: unknown): Message | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** What comes first: the end of the promise, or that of the signal. */
-function unlessAborted<T>(promise: T | Promise<T>, signal?: AbortSignal, why = () => signal!.reason): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
-    const aborted = () => reject(why());
-    signal?.addEventListener("abort", aborted);
-    const settled = () => signal?.removeEventListener("abort", aborted);
-    Promise.resolve(promise).then(resolve, reject).finally(settled);
-    if (signal?.aborted) aborted();
-  });
 }

@@ -1,3 +1,4 @@
+import { onAbort } from "./abort.js";
 import type { Call, Client } from "./client.js";
 import { checkedParty, checkedText, milliseconds, span } from "./check.js";
 import { clock } from "./clock.js";
@@ -158,15 +159,15 @@ export class Lock {
     const { signal } = this.options;
     return new Promise<Lock>((resolve, reject) => {
       const giveUp = () => this.#giveUp(this.client.offline(signal!.reason));
+      const unlisten = onAbort(signal, giveUp);
       const settled = () => {
-        signal?.removeEventListener("abort", giveUp);
+        unlisten();
         clearTimeout(this.#patience);
       };
       this.#settle = {
         resolve: (lock) => (settled(), resolve(lock)),
         reject: (cause) => (settled(), reject(cause)),
       };
-      signal?.addEventListener("abort", giveUp);
       if (this.options.wait !== undefined) this.#bear(Math.max(this.options.wait, leastPatience));
       this.begin();
     });
@@ -380,13 +381,11 @@ export class Lock {
     return new Promise<T>((resolve, reject) => {
       const over = () => done(() => reject(this.signal.reason));
       const aborted = () => done(() => reject(this.client.offline(signal!.reason)));
+      const listening = [onAbort(this.signal, over), onAbort(signal, aborted)];
       const done = (settle: () => void) => {
-        this.signal.removeEventListener("abort", over);
-        signal?.removeEventListener("abort", aborted);
+        for (const end of listening) end();
         settle();
       };
-      this.signal.addEventListener("abort", over);
-      signal?.addEventListener("abort", aborted);
       promise.then(
         (value) => done(() => resolve(value)),
         (cause) => done(() => reject(cause)),

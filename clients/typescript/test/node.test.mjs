@@ -13,6 +13,20 @@ for (const name of Object.keys(cases)) {
   test(`node: ${name}`, { timeout: 60_000 }, () => run(lib, "node", name, process.env.LOCKTOPUS_URL, factory));
 }
 
+test("node: many may wait with one signal", { timeout: 60_000 }, async () => {
+  const client = await lib.connect(`${process.env.LOCKTOPUS_URL}?namespace=platform`);
+  const held = await client.lock(lib.write("many"));
+  const stop = new AbortController();
+  const warnings = [];
+  process.on("warning", (warning) => warnings.push(warning.message));
+  const waiting = Array.from({ length: 20 }, () => client.lock(lib.write("many"), { signal: stop.signal }).catch((error) => error));
+  await Promise.all(Array.from({ length: 20 }, () => held.renew()));
+  stop.abort(new RangeError("enough"));
+  const ends = await Promise.all(waiting);
+  await client.close();
+  if (warnings.length > 0 || ends.some((end) => end !== stop.signal.reason)) throw new Error(`${warnings}; ${ends}`);
+});
+
 test("node: ws is found, and sends headers", { timeout: 60_000 }, async () => {
   const client = await lib.connect(`${process.env.LOCKTOPUS_URL}?namespace=platform`, { headers: { "x-any": "1" } });
   await (await client.lock(lib.write("x"))).release();
