@@ -102,6 +102,33 @@ func requireSaid(t *testing.T, s *setting, comment string) {
 	}
 }
 
+// Each number and each duration is taken at both ends of its range, and not one past them.
+func TestEveryRangeHoldsAtItsEnds(t *testing.T) {
+	ranges := 0
+	for _, s := range settings {
+		if s.max == 0 {
+			continue
+		}
+		ranges++
+		raw := func(n int64) any {
+			if s.kind == durationType {
+				return time.Duration(n).String()
+			}
+			return n
+		}
+		var c Config
+		for _, n := range []int64{s.min, s.max} {
+			require.NoError(t, s.set(&c, raw(n)), "%s at %d", s.key, n)
+		}
+		kept := c
+		for _, n := range []int64{s.min - 1, s.max + 1} {
+			require.ErrorContains(t, s.set(&c, raw(n)), "must be from "+s.rangeText()+", but is", "%s at %d", s.key, n)
+			require.Equal(t, kept, c, "%s: nothing is taken of what is out of range", s.key)
+		}
+	}
+	require.Greater(t, ranges, 40)
+}
+
 func TestEverySettingIsOverridableByEnvironment(t *testing.T) {
 	other := map[string]string{
 		"server.listen":              "unix:/run/l.sock",
