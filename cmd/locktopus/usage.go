@@ -282,7 +282,8 @@ what there is to know about it and "FILE.wasm: ok", or every fault that was foun
   --hooks HOOK,...       the hooks that it must serve, as plugins.hooks says: authenticate,
                          authorize, normalize. Without it: all that it exports, at least one
 ` + loadHelp + `
-The sum (sha256) is that of the file and its configuration.
+The sum (sha256) is that of the file and its configuration. Servers on which clients hold one lock
+together (client/quorum) must have the same.
 
 Exit codes: 0 no fault; 1 a server could not load it; 64 wrong command line.
 `,
