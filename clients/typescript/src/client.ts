@@ -229,7 +229,10 @@ export class Client {
     return this.#closing ? new ClosedError() : this.#refused;
   }
 
-  /** Releases all locks and ends the session. */
+  /**
+   * Releases all locks and ends the session, which takes two seconds at most. Without a connection the server releases the
+   * locks when the session's time is over.
+   */
   close(): Promise<void> {
     return (this.#closed ??= this.#close());
   }
