@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"syscall"
 	"time"
 
 	"github.com/locktopus-project/locktopus/v2/client"
@@ -13,7 +14,11 @@ func (f *runFlags) supervise(p process, program string, c *client.Client, lock *
 	incoming.stopsToo()
 	ch, err := startChild(program, f.command, f.environment(p, lock))
 	if err != nil {
-		f.say("cannot execute %s: %v", f.command[0], bareError(err))
+		hint := ""
+		if errors.Is(err, syscall.ENOEXEC) { // shells run such a file themselves
+			hint = "; a script needs a first line such as #!/bin/sh"
+		}
+		f.say("cannot execute %s: %v%s", f.command[0], bareError(err), hint)
 		return exitCannotExecute
 	}
 	w := &wrapper{speaker: f.speaker, child: ch, client: c, lock: lock, grace: min(f.grace, graceOf(c.TTL())), risk: f.risk}
