@@ -92,6 +92,7 @@ export class Client {
   #closed?: Promise<void>;
   #hurry = new AbortController(); // ends an attempt to connect for which nobody waits any more
   #timer?: ReturnType<typeof setTimeout>;
+  #due = 0; // when it fires
   #retry?: ReturnType<typeof setTimeout>;
   #pause = 0;
   #useful = false; // a request was answered over the present connection
@@ -649,9 +650,9 @@ export class Client {
     return Math.min(this.#heard + this.usable(this.#ttl), this.#stops);
   }
 
-  /** @internal Does what is due. */
-  tend(): void {
-    if (this.#timer) this.#tend();
+  /** @internal Does what is due, or sees to it that it is done at a time at the latest: of many leases few end soon. */
+  tend(by = 0): void {
+    if (this.#timer && by < this.#due) this.#tend();
   }
 
   #tend(): void {
@@ -660,7 +661,8 @@ export class Client {
     const now = clock();
     let next = now + glance;
     next = Math.min(next, this.#renew(now), this.#endOverdue(now), this.#assess(now));
-    this.#timer = idly(() => this.#tend(), Math.max(1, next - now));
+    this.#due = Math.max(now + 1, next);
+    this.#timer = idly(() => this.#tend(), this.#due - now);
   }
 
   /** Says something when nothing has been said for a third of the session's time. */

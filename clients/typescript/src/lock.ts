@@ -267,7 +267,7 @@ export class Lock {
     if (lease === undefined) return;
     this.#leaseEnd = since + this.client.usable(Math.min(lease, m.lease_ms ?? 0));
     this.client.leases.add(this);
-    this.client.tend();
+    this.client.tend(this.#leaseEnd);
   }
 
   /** @internal Takes up what the server says of a lock about which nothing was heard for a while. */
