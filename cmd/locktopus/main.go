@@ -46,18 +46,12 @@ func main() {
 	exit(p.run(os.Args[1:]))
 }
 
-// Added to an exit code, of a command that Ctrl-C has ended.
-const (
-	byInterrupt   = 1 << 8 // it dies of the signal, so that the shell ends the loop or the script that it stands in, too
-	allInterrupts = 1 << 9 // as does all of its process group, which the terminal hasn't told
-)
-
 // exit ends the program. Where it can't die of a signal, as the first process of a container, the code says the same.
 func exit(code int) {
 	if code&byInterrupt != 0 {
 		dieInterrupted(code&allInterrupts != 0)
 	}
-	os.Exit(code & (byInterrupt - 1))
+	os.Exit(code &^ (byInterrupt | allInterrupts))
 }
 
 // exitBySignal is the exit code of a command that was stopped by a signal.

@@ -28,6 +28,12 @@ func isReload(s os.Signal) bool { return s == syscall.SIGHUP }
 func addressInUse(err error) bool      { return errors.Is(err, syscall.EADDRINUSE) }
 func connectionRefused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
 
+// Added to an exit code, of a command that Ctrl-C has ended.
+const (
+	byInterrupt   = 1 << 8 // it dies of the signal, so that the shell ends the loop or the script that it stands in, too
+	allInterrupts = 1 << 9 // as does all of its process group, which the terminal hasn't told
+)
+
 // dieInterrupted ends the program, or all of its process group, as Ctrl-C does. It returns where the signal is ignored,
 // and without a terminal: no shell is to be told what its keys have done, and a supervisor wants the code.
 func dieInterrupted(all bool) {

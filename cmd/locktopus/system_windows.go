@@ -28,6 +28,9 @@ func isReload(os.Signal) bool { return false }
 func addressInUse(err error) bool      { return errors.Is(err, wsaeAddrInUse) }
 func connectionRefused(err error) bool { return errors.Is(err, wsaeConnRefused) }
 
+// No exit code has anything added: it has 32 bits here, and a command may use each of them.
+const byInterrupt, allInterrupts = 0, 0
+
 // dieInterrupted does nothing: the console has told everybody, and the exit code is all that is left to say.
 func dieInterrupted(bool) {}
 
