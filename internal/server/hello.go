@@ -74,7 +74,8 @@ func (w *worker) begin(c wsnet.Conn, conn *connection, h *wire.V2Greeting) error
 	if w.s.memory.Load() >= set.MemoryBytes {
 		return errNoMemory
 	}
-	if w.s.living.Load() >= int64(set.SessionsMax) {
+	defer w.s.living.Add(-1) // by then finish has counted the session, if there is one
+	if w.s.living.Add(1) > int64(set.SessionsMax) {
 		return errSessions
 	}
 	if n := w.s.homes.add(conn.from, 1); set.SessionsFrom > 0 && n > set.SessionsFrom {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"regexp"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -215,6 +216,34 @@ func TestV2SessionsHaveALimit(t *testing.T) {
 	require.Equal(t, uint16(1013), c.closing, "it isn't the client's fault")
 	a.say(`{"op":"bye","id":1}`)
 	n.connectV2(t).greet(t, helloV2)
+}
+
+// TestV2SessionsThatBeginTogetherHaveALimit: while one begins, for the last place there is, another loop is asked for one.
+func TestV2SessionsThatBeginTogetherHaveALimit(t *testing.T) {
+	set := testSettings()
+	set.SessionsMax = 1
+	n := newFake(set, nil)
+	a, refused := n.ask(v2Request("namespace=n"))
+	require.Nil(t, refused)
+	elsewhere := v2Request("namespace=elsewhere")
+	b, refused := n.ask(elsewhere)
+	require.Nil(t, refused)
+	ns, _ := n.s.spaces.find("n")
+	ns.mu.Lock()
+	greeted := make(chan struct{})
+	go func() {
+		a.say(helloV2)
+		close(greeted)
+	}()
+	for n.s.homes.from(originOf(elsewhere.Remote.Addr())) == 0 {
+		runtime.Gosched()
+	}
+	b.say(helloV2)
+	ns.mu.Unlock()
+	<-greeted
+	require.Contains(t, a.heard()[0], "welcome")
+	require.Contains(t, b.heard()[0], "limits.sessions)")
+	require.EqualValues(t, 1, n.s.living.Load())
 }
 
 // TestV2SessionsOfOneAddressHaveALimit: a session lives on without a connection for as long as its client has asked
