@@ -40,29 +40,25 @@ const (
 // namespace is played, with grants delivered early, late or never before the next step,
 // connections lost at any point, and abandoned locks released.
 func TestEveryShortScriptOfConnectionsFollowsTheModel(t *testing.T) {
-	for _, size := range []struct{ clients, steps int }{{2, 5}, {3, 4}} {
-		n := newFake(testSettings(), fence.Memory())
-		played := 0
-		eachScript(size.clients*opKinds+1, make([]int, size.steps), 0, func(script []int) {
-			played++
-			playScript(t, n, size.clients, opKinds, script)
-		})
-		t.Logf("%d clients, %d steps: %d scripts", size.clients, size.steps, played)
-	}
+	playEach(t, newFake(testSettings(), fence.Memory()), opKinds, 2, 5)
+	playEach(t, newFake(testSettings(), fence.Memory()), opKinds, 3, 4)
 }
 
 // The same with plugins that refuse requests and say that paths mean others, and with clients whose
 // time ends.
 func TestEveryShortScriptOfJudgedSessionsFollowsTheModel(t *testing.T) {
-	for _, size := range []struct{ clients, steps int }{{2, 4}, {3, 3}} {
-		n := newScripted()
-		played := 0
-		eachScript(size.clients*opKindsJudged+1, make([]int, size.steps), 0, func(script []int) {
-			played++
-			playScript(t, n, size.clients, opKindsJudged, script)
-		})
-		t.Logf("%d clients, %d steps: %d scripts", size.clients, size.steps, played)
-	}
+	playEach(t, newScripted(), opKindsJudged, 2, 4)
+	playEach(t, newScripted(), opKindsJudged, 3, 3)
+}
+
+// playEach plays every script of so many steps of so many clients.
+func playEach(t *testing.T, n *fakeNet, kinds, clients, steps int) {
+	played := 0
+	eachScript(clients*kinds+1, make([]int, steps), 0, func(script []int) {
+		played++
+		playScript(t, n, clients, kinds, script)
+	})
+	t.Logf("%d clients, %d steps: %d scripts", clients, steps, played)
 }
 
 func TestRandomScriptsOfJudgedSessionsFollowTheModel(t *testing.T) {
